@@ -1,0 +1,1 @@
+"""KNOBS: where, when, how much. Settings, partners and the log."""

@@ -1,0 +1,1 @@
+"""DOORS: lets partners and operators in."""

@@ -1,0 +1,1 @@
+"""The `meterhub` command: one file a group of commands."""

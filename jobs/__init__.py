@@ -1,0 +1,1 @@
+"""WORK: moves one drop one stage."""

@@ -1,0 +1,1 @@
+"""Decisions: pure functions that say what is so. They are handed what they need, the time among it."""
