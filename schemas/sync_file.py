@@ -1,0 +1,195 @@
+"""Meter data syncs: who may see what, as a table.
+
+    HDR,METERDATASYNC,1,957877905,20130903,1,2
+    DTL,10443720000000001,799530915,CHAMPION ENERGY,20130115,A,RES,RESHIWR,07,77002,MTR0012345,1,4,900,Y
+    TRL,1
+
+`parse` reads one part by columns and, when anything is amiss, once more with care to name every fault: a
+sync is refused whole, so its sender is told all at once. `assemble` joins the parts. `render` writes one;
+`parse` of it gives the same part. Source: formats.md, section 2; nothing is quoted.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from schemas import sync_faults, sync_fields
+from schemas.fault import Fault
+
+# One row a meter. `egs_duns` is empty for default service; `channels` is as sent, e.g. "4;1".
+_TYPES = {"egs_start": pa.date32(), "interval_seconds": pa.int32(), "ami": pa.bool_()}
+ROSTER = pa.schema(
+    [
+        pa.field(name, _TYPES.get(name, pa.string()), nullable=name == "egs_start")
+        for name in sync_fields.NAMES
+    ]
+)
+
+MAX_ROWS = 50_000  # of a part
+_LONGEST = 2_000  # bytes of a line, on average
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One good part of a sync: its as-of date, its place among the parts, its rows (`ROSTER`) in file order."""
+
+    as_of: date
+    part: int
+    parts: int
+    rows: pa.Table
+
+
+def parse(text: bytes, *, duns: str, today: date, max_rows: int = MAX_ROWS) -> Part | tuple[Fault, ...]:
+    """The part of a sync that `text` is, or all that is wrong with it.
+
+    `duns` is the sender's, `today` the sender's local date at arrival: a sync as of a later day is refused.
+    """
+    if fault := _unreadable(text, max_rows):
+        return (fault,)
+    text = text.replace(b"\r\n", b"\n")
+    first, _, rest = text.partition(b"\n")
+    head = sync_faults.header(first.decode(), duns=duns, today=today)
+    if isinstance(head, sync_faults.Header):
+        rows = _rows(rest)
+        if rows is not None and not _at_odds(rows):
+            return Part(as_of=head.as_of, part=head.part, parts=head.parts, rows=rows)
+    faults = sync_faults.of(text.decode().removesuffix("\n").split("\n"), duns=duns, today=today)
+    if not faults:
+        raise AssertionError("a sync part that the columnar path refused has no fault")
+    return faults
+
+
+def assemble(parts: Sequence[pa.Table]) -> pa.Table | tuple[Fault, ...]:
+    """The whole sync of its parts' rows, sorted by account and meter, or what is at odds between parts."""
+    numbered = [rows.append_column("part", pa.repeat(k, len(rows))) for k, rows in enumerate(parts, 1)]
+    keys = [(name, "ascending") for name in ("account", "meter", "part")]
+    whole = pa.concat_tables(numbered).sort_by(keys).combine_chunks()
+    if _at_odds(whole):
+        return tuple(_between_parts(whole))
+    return whole.drop_columns("part")
+
+
+def render(rows: pa.Table, *, duns: str, as_of: date, part: int, parts: int) -> bytes:
+    """The file of one part: `rows` (`ROSTER`) between their header and trailer, with LF."""
+    head = f"HDR,METERDATASYNC,{sync_fields.LAYOUT},{duns},{as_of:%Y%m%d},{part},{parts}\n".encode()
+    lines = pc.binary_join_element_wise("DTL", *map(_words, rows.select(sync_fields.NAMES).columns), ",")
+    ended = _one(pc.binary_join_element_wise(lines, "", "\n"))
+    body = pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], ended), "")[0].as_py().encode()
+    return b"%s%sTRL,%d\n" % (head, body, len(rows))
+
+
+def _unreadable(text: bytes, max_rows: int) -> Fault | None:
+    """The fault of a text that cannot be taken as lines of characters, or is too much for a part."""
+    if not text:
+        return Fault(code="empty", found="0 bytes", wanted="a meter data sync")
+    lines = text.count(b"\n")
+    if lines > max_rows + 2 or len(text) > (max_rows + 2) * _LONGEST:
+        return Fault(
+            code="sync-too-large",
+            found=f"{lines:,} lines, {len(text):,} bytes",
+            wanted=f"parts of at most {max_rows:,} rows and {max_rows * _LONGEST:,} bytes",
+        )
+    try:
+        text.decode()
+    except UnicodeDecodeError as wrong:
+        before = text[: wrong.start]
+        return Fault(
+            code="not-utf8",
+            line=before.count(b"\n") + 1,
+            column=len(before[before.rfind(b"\n") + 1 :].decode()) + 1,
+            found=text[wrong.start : wrong.start + 8].hex(" "),
+            wanted="text in UTF-8",
+        )
+    return None
+
+
+def _rows(rest: bytes) -> pa.Table | None:
+    """The rows of what follows the header, or None if anything in it is amiss."""
+    end = rest.rfind(b"\n", 0, -1) + 1
+    trailer = b"TRL,%d" % rest.count(b"\n", 0, end)
+    if rest[end:].removesuffix(b"\n") != trailer or b"\r" in rest or not rest.startswith(b"DTL,"):
+        return None
+    names = ("record", *sync_fields.NAMES)
+    try:
+        raw = csv.read_csv(
+            pa.BufferReader(pa.py_buffer(rest).slice(0, end)),
+            read_options=csv.ReadOptions(column_names=names, block_size=end + 1, use_threads=False),
+            parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
+            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    except pa.ArrowInvalid:  # a row with another number of fields: the careful path says which
+        return None
+    legal = all(map(_is_legal, raw.columns[1:], sync_fields.DTL))
+    if not legal or not pc.all(pc.equal(raw["record"], "DTL")).as_py():
+        return None
+    return pa.table([_typed(raw[field.name], field.type) for field in ROSTER], schema=ROSTER)
+
+
+def _is_legal(column: pa.ChunkedArray, field: sync_fields.Field) -> bool:
+    distinct = pc.unique(column)
+    if not pc.all(pc.match_substring_regex(distinct, f"^(?:{field.pattern})$")).as_py():
+        return False
+    return field.stands is sync_fields.anything or all(map(field.stands, distinct.to_pylist()))
+
+
+def _typed(column: pa.ChunkedArray, to: pa.DataType) -> pa.Array:
+    if pa.types.is_boolean(to):
+        return _one(pc.equal(column, "Y"))
+    if pa.types.is_date(to):
+        words = _one(column).dictionary_encode()
+        dates = [sync_fields.date_of(word) for word in words.dictionary.to_pylist()]
+        return pa.array(dates, to).take(words.indices)
+    return _one(column).cast(to)
+
+
+def _at_odds(rows: pa.Table) -> bool:
+    """Whether an account stands twice with another EGS or start date, or with the same meter."""
+    accounts = pc.count_distinct(rows["account"]).as_py()
+    if accounts == len(rows):
+        return False
+    suppliers = rows.group_by(["account", "egs_duns", "egs_start"]).aggregate([])
+    meters = rows.group_by(["account", "meter"]).aggregate([])
+    return len(suppliers) > accounts or len(meters) < len(rows)
+
+
+def _between_parts(whole: pa.Table) -> Iterator[Fault]:
+    """The faults of rows, sorted by account, that are at odds with an earlier one."""
+    counts = pc.value_counts(whole["account"])
+    several = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    few = whole.filter(pc.is_in(whole["account"], several))
+    first: dict[str, tuple[str, int]] = {}
+    meters: dict[tuple[str, str], int] = {}
+    columns = (few[name].to_pylist() for name in ("account", "egs_duns", "egs_start", "meter", "part"))
+    for account, duns, start, meter, part in zip(*columns, strict=True):
+        supplier = sync_faults.supplier(duns, f"{start:%Y%m%d}" if start else "")
+        stood, before = first.setdefault(account, (supplier, part))
+        if supplier != stood:
+            yield Fault(
+                code="account-twice-differs",
+                account=account,
+                found=f"{supplier} in part {part}",
+                wanted=f"{stood}, as in part {before}",
+            )
+        known = meters.setdefault((account, meter), part)
+        if known != part:
+            wanted = f"each meter of an account once; this one stands in part {known} too"
+            yield Fault(code="meter-twice", account=account, found=f"{meter} in part {part}", wanted=wanted)
+
+
+def _words(column: pa.ChunkedArray) -> pa.Array:
+    """A column of the roster as it is written in a file."""
+    if pa.types.is_boolean(column.type):
+        return pc.if_else(_one(column), "Y", "N")
+    if pa.types.is_date(column.type):
+        distinct = _one(column).dictionary_encode()
+        words = [f"{day:%Y%m%d}" for day in distinct.dictionary.to_pylist()]
+        return pc.fill_null(pa.array(words, pa.string()).take(distinct.indices), "")
+    return _one(column).cast(pa.string())
+
+
+def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
