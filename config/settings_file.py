@@ -1,6 +1,7 @@
 """Reads a TOML text into a tree of frozen dataclasses, and says of each mistake where it stands."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -120,7 +121,7 @@ def _number(value: Any, kind: type[int | float], leaf: Field[Any]) -> int | floa
 
 
 def _shown(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return json.dumps(value, default=str, ensure_ascii=False)  # strings and booleans as TOML has them
 
 
 def _unknown(key: str, known: tuple[str, ...]) -> str:
