@@ -84,9 +84,7 @@ def _each(lines: Sequence[str], *, duns: str, today: date) -> Iterator[Fault]:
             rows += 1
             yield from _row(k + 1, _cells(lines[k]), seen)
         else:
-            yield Fault(
-                code="sync-record", line=k + 1, column=1, found=shown(lines[k]), wanted="DTL or TRL"
-            )
+            yield Fault(code="sync-record", line=k + 1, column=1, found=shown(lines[k]), wanted="DTL or TRL")
     yield from _trailer(lines, end, rows)
 
 
@@ -144,9 +142,7 @@ def _trailer(lines: Sequence[str], at: int, rows: int) -> Iterator[Fault]:
         return
     cells = _cells(lines[at])
     if len(cells) != 2 or not re.fullmatch("[0-9]{1,9}", cells[1]):
-        yield Fault(
-            code="sync-trailer", line=at + 1, column=1, found=shown(lines[at]), wanted=f"TRL,{rows}"
-        )
+        yield Fault(code="sync-trailer", line=at + 1, column=1, found=shown(lines[at]), wanted=f"TRL,{rows}")
     elif int(cells[1]) != rows:
         wanted = f"{rows}, the number of DTL rows"
         yield Fault(code="sync-count", line=at + 1, column=5, found=cells[1], wanted=wanted)
