@@ -1,0 +1,89 @@
+"""`meterhub`: finds the command that was asked for, runs it, and tells errors in words.
+
+Exit codes: 0 done · 1 refused, or something found wrong · 2 usage · 3 an operator is needed.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from config.errors import MeterhubError
+
+# Each command's module, whose `command` it is, and what it answers. A module is imported when its
+# command is run and not before: help comes at once, and no command waits for what another needs.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
+    "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
+}
+
+
+class _Commands(click.Group):
+    """The commands of COMMANDS, imported when they are wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.command(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Every command takes --home and --json, and its --help has an example.",
+)
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The hub's folder, with config/meterhub.toml; else METERHUB_HOME, else the current folder.",
+)
+@click.version_option(package_name="meterhub", message="meterhub %(version)s")
+@click.pass_context
+def meterhub(context: click.Context, home: Path | None) -> None:  # noqa: ARG001 - read by options.Command
+    """Takes meter readings from distribution companies and lays before each supplier its own accounts."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code."""
+    asked = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return meterhub.main(asked, prog_name="meterhub", standalone_mode=False) or 0
+    except MeterhubError as error:
+        _tell(error, as_json="--json" in asked)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("stopped", err=True)
+        return 1
+    except BrokenPipeError:
+        # Whoever read the answer has seen enough; the interpreter must not try to write the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _tell(error: MeterhubError, *, as_json: bool) -> None:
+    if as_json:
+        told = {"code": error.code, "message": error.message, "hint": error.hint}
+        click.echo(json.dumps({"error": told}, indent=2, ensure_ascii=False))
+        return
+    click.echo(f"meterhub: {error.message} ({error.code})", err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)

@@ -1,0 +1,79 @@
+"""What every command has: `--home`, `--json`, and an example in its help."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from config import home, settings
+from config.home import Home
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a command was asked for besides its own options."""
+
+    home_option: Path | None
+    json: bool
+
+    @property
+    def home(self) -> Home:
+        """The home of the hub that is meant. Raises OperatorError if no hub lives there."""
+        return home.find(self.home_option)
+
+    @property
+    def place(self) -> Home:
+        """Where a home is or would be made."""
+        return home.place(self.home_option)
+
+    @property
+    def settings(self) -> Settings:
+        return settings.load(self.home.root)
+
+    def show(self, answer: Any, *readable: "RenderableType") -> None:
+        """Say the answer: as JSON if that was asked for, else as `readable` says it to people."""
+        if self.json:
+            click.echo(json.dumps(answer, indent=2, default=str, ensure_ascii=False))
+            return
+        from exchange.cli import show  # rich is slow to import, and programs ask for JSON
+
+        console = show.console()
+        for one in readable:
+            console.print(one)
+
+
+class Command(click.Command):
+    """A command whose function is given `asked` first, and whose help ends in examples."""
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.examples = tuple(examples)
+        self.params += [
+            click.Option(
+                ["--home"], type=click.Path(path_type=Path, file_okay=False), help="The hub's folder."
+            ),
+            click.Option(["--json"], is_flag=True, help="Answer in JSON."),
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        here: Path | None = ctx.params.pop("home")
+        above: Path | None = ctx.find_root().params.get("home")
+        ctx.params["asked"] = Asked(home_option=here or above, json=ctx.params.pop("json"))
+        return super().invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("For example"):
+            for example in self.examples:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+def command(name: str, *examples: str) -> Callable[[Callable[..., int | None]], Command]:
+    """Make a command of a function. It returns its exit code, or None for 0."""
+    return click.command(name, cls=Command, examples=examples)

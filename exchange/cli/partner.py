@@ -1,0 +1,210 @@
+"""`meterhub partner`: who may log in. A running hub takes every change at once."""
+
+import difflib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config import partner_file, partners
+from config.errors import RefusedError
+from config.home import Home
+from config.partners import Partner, Role
+from exchange.cli import options, show
+from exchange.cli.options import Asked
+
+
+@click.group("partner")
+def command() -> None:
+    """Who may log in, as what and with which keys."""
+
+
+@command.group("key")
+def key() -> None:
+    """The public keys a partner logs in with; several, so that one can be changed without a gap."""
+
+
+@options.command("list", "meterhub partner list", "meterhub partner list --json")
+def list_all(asked: Asked) -> None:
+    """All partners."""
+    known = partners.load(asked.home.partners).by_id.values()
+    rows = [
+        (one.id, one.role, one.name, one.duns, one.zone, len(one.keys), "disabled" if one.disabled else "")
+        for one in known
+    ]
+    table = show.table(("login", "role", "name", "DUNS", "time zone", ">keys", ""), rows)
+    asked.show([_facts(one) for one in known], table if rows else "No partners yet: meterhub partner add")
+
+
+@options.command("show", "meterhub partner show cnp")
+@click.argument("login", metavar="ID")
+def show_one(asked: Asked, login: str) -> None:
+    """One partner, with the fingerprints of its keys."""
+    one = partners.parse(_text(asked.home, login), file=f"{login}.toml")
+    facts = _facts(one)
+    rows = [
+        (name, ", ".join(value) if isinstance(value, list) else value)
+        for name, value in facts.items()
+        if name != "keys" and value not in ("", None, [])
+    ]
+    keys = [(held.fingerprint, held.comment, held.expires or "never") for held in one.keys]
+    asked.show(facts, show.table(("", one.id), rows), show.table(("key", "comment", "expires"), keys))
+
+
+@options.command(
+    "add",
+    'meterhub partner add oncor --role edc --name "Oncor" --duns 1039940674000 '
+    "--time-zone America/Chicago --key oncor.pub",
+    'meterhub partner add plains --role egs --name "Plains Power" --duns 990000099 --key plains.pub',
+)
+@click.argument("login", metavar="ID")
+@click.option("--role", type=click.Choice([str(role) for role in Role]), required=True)
+@click.option("--name", required=True, help="What people call it.")
+@click.option("--duns", default="", help="Its DUNS, 9 to 13 characters; EDCs and EGSs have one.")
+@click.option("--time-zone", default="", help="An EDC's IANA time zone.")
+@click.option("--key", "keys", multiple=True, help="A public key, or a file that holds one.")
+@click.option("--allow-from", multiple=True, help="A network it may come from; none: any.")
+def add(
+    asked: Asked,
+    *,
+    login: str,
+    role: str,
+    name: str,
+    duns: str,
+    time_zone: str,
+    keys: tuple[str, ...],
+    allow_from: tuple[str, ...],
+) -> None:
+    """Let a new partner in."""
+    home = asked.home
+    if _file(home, login).exists():
+        raise RefusedError(
+            "partner-there-already",
+            f"there is a partner {login} already",
+            f"see it with: meterhub partner show {login}",
+        )
+    text = partner_file.new(
+        id=login,
+        role=role,
+        name=name,
+        duns=duns,
+        zone=time_zone,
+        keys=[_key_line(one) for one in keys],
+        allow_from=allow_from,
+    )
+    _keep(asked, home, login, text, said=f"{login} may log in" if keys else f"{login} has no key yet")
+
+
+@options.command("disable", "meterhub partner disable prairie")
+@click.argument("login", metavar="ID")
+def disable(asked: Asked, login: str) -> None:
+    """Shut the door to a partner; what is kept for it stays."""
+    home = asked.home
+    text = partner_file.with_disabled(_text(home, login), True)
+    _keep(asked, home, login, text, said=f"{login} may not log in any more")
+
+
+@options.command("enable", "meterhub partner enable prairie")
+@click.argument("login", metavar="ID")
+def enable(asked: Asked, login: str) -> None:
+    """Open the door to a disabled partner again."""
+    home = asked.home
+    text = partner_file.with_disabled(_text(home, login), False)
+    _keep(asked, home, login, text, said=f"{login} may log in")
+
+
+@options.command(
+    "add",
+    "meterhub partner key add cnp night-batch.pub",
+    'meterhub partner key add cnp "ssh-ed25519 AAAA… night-batch" --expires 2027-01-31',
+)
+@click.argument("login", metavar="ID")
+@click.argument("public", metavar="KEY")
+@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="The last day (UTC) on which it is taken.")
+def key_add(asked: Asked, login: str, public: str, expires: datetime | None) -> None:
+    """Add a public key, given as a line or as a file that holds one."""
+    home = asked.home
+    until = expires.replace(tzinfo=UTC).date() if expires else None
+    text = partner_file.with_key(_text(home, login), _key_line(public), expires=until)
+    _keep(asked, home, login, text, said=f"{login} has one key more")
+
+
+@options.command("remove", "meterhub partner key remove cnp night-batch")
+@click.argument("login", metavar="ID")
+@click.argument("which", metavar="FINGERPRINT|COMMENT")
+def key_remove(asked: Asked, login: str, which: str) -> None:
+    """Take a key away. It opens no new session from then on."""
+    home = asked.home
+    _keep(
+        asked,
+        home,
+        login,
+        partner_file.without_key(_text(home, login), which),
+        said=f"{login} has one key less",
+    )
+
+
+for each in (list_all, show_one, add, disable, enable):
+    command.add_command(each)
+for each in (key_add, key_remove):
+    key.add_command(each)
+
+
+def _file(home: Home, login: str) -> Path:
+    return home.partners / f"{login}.toml"
+
+
+def _text(home: Home, login: str) -> str:
+    texts = partners.read(home.partners)
+    if f"{login}.toml" not in texts:
+        known = [name.removesuffix(".toml") for name in texts]
+        near = difflib.get_close_matches(login, known, n=1)
+        raise RefusedError(
+            "no-such-partner",
+            f"there is no partner {login}",
+            f"is {near[0]} meant?" if near else "see them all with: meterhub partner list",
+        )
+    return texts[f"{login}.toml"]
+
+
+def _keep(asked: Asked, home: Home, login: str, text: str, *, said: str) -> None:
+    """Write a partner's file, once it and all the others are found to be right together."""
+    from jobs.stores import files  # brings all the stores with it, which reading does not wait for
+
+    all_texts = partners.read(home.partners) | {f"{login}.toml": text}
+    kept = partners.gather(all_texts).by_id[login]
+    files.write(_file(home, login), text.encode())
+    asked.show(_facts(kept), f"{said}. ({_file(home, login)})")
+
+
+def _key_line(found: str) -> str:
+    """The key itself, where a file was named that holds it."""
+    file = Path(found).expanduser()
+    if " " in found.strip() or not file.is_file():
+        return found
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(lines) != 1:
+        raise RefusedError(
+            "key-refused", f"{found} has {len(lines)} lines; wanted: one public key", "name a .pub file"
+        )
+    return lines[0]
+
+
+def _facts(one: Partner) -> dict[str, Any]:
+    edc = one.role is Role.EDC
+    return {
+        "id": one.id,
+        "role": one.role,
+        "name": one.name,
+        "duns": one.duns,
+        "time_zone": one.zone and one.zone.key,
+        "channels": sorted(one.channels, reverse=True) if edc else [],
+        "format": one.format if one.role is Role.EGS else "",
+        "allow_from": [str(network) for network in one.allow_from],
+        "disabled": one.disabled,
+        "keys": [
+            {"fingerprint": held.fingerprint, "comment": held.comment, "expires": held.expires}
+            for held in one.keys
+        ],
+    }
