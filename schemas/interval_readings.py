@@ -1,0 +1,171 @@
+"""The data rows of many blocks at once: sort code, then triplets `value,status,interval-start`.
+
+The commas give the places of the triplets. `value,status` is held against the grammar, and turned into
+watt-hours, once for each distinct text; so no loop runs over blocks or intervals.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas import interval_grammar as grammar
+from schemas.block import FIELDS
+from schemas.interval_headers import Coded, flags
+from schemas.interval_rows import COMMA, Flags, Places, Rows, Words, words
+
+Energies = npt.NDArray[np.int32]  # watt-hours
+Letters = npt.NDArray[np.uint8]  # statuses
+
+# More zeros behind a value than these are legal, too; the careful path reads them.
+_LEGAL = f"^{grammar.VALUE.replace('0*', '0{0,20}')},[AE]?$"
+_SAMPLE = 20_000  # triplets
+_START_BYTES = 14
+_EVERY_OTHER = 0b01010101
+_ACTUAL, _ESTIMATED = ord("A"), ord("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The intervals of some blocks, one block behind the other."""
+
+    wh: Energies
+    status: Letters
+    counts: Places  # intervals a block
+
+    def columns(self) -> dict[str, pa.Array]:
+        """The columns of `schemas.block.FIELDS` that stand in the data rows."""
+        offsets = np.zeros(len(self.counts) + 1, np.int64)
+        np.cumsum(self.counts, out=offsets[1:])
+        places = pa.array(offsets.astype(np.int32))
+        letters = [None, places.buffers()[1], pa.py_buffer(self.status)]
+        estimated = np.add.reduceat(self.status == _ESTIMATED, offsets[:-1], dtype=np.int32)
+        return {
+            "wh": pa.ListArray.from_arrays(places, pa.array(self.wh), type=FIELDS.field("wh").type),
+            "status": pa.Array.from_buffers(pa.string(), len(self.counts), letters),
+            "wh_total": pa.array(np.add.reduceat(self.wh, offsets[:-1], dtype=np.int64)),
+            "estimated": pa.array(estimated),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Triplets:
+    """Where the triplets of some blocks stand in the text, block by block."""
+
+    begins: Places  # of `value,status`
+    ends: Places
+    until: Places  # where the interval's start ends, one comma behind `ends`
+    counts: Places  # triplets a block
+
+
+def read(
+    found: Rows, blocks: Places, kinds: Coded[tuple[date, int]], *, zone: ZoneInfo
+) -> tuple[Readings | None, Flags]:
+    """The intervals of the blocks whose first rows are the rows `blocks`, and which of them are legal.
+
+    Where some are not legal there are no readings: ask again for the others.
+    """
+    wanted = np.array([grammar.interval_count(*kind, zone) for kind in kinds.values])[kinds.codes]
+    triplets, legal = _triplets(found, blocks, wanted)
+    if triplets is None:
+        return None, legal
+    wh, status, sound = _energies(found.text, triplets)
+    sound &= _starts_agree(found, triplets, kinds, zone)
+    if not sound.all():
+        return None, np.logical_and.reduceat(sound, np.cumsum(triplets.counts) - triplets.counts)
+    return Readings(wh, status, triplets.counts), legal
+
+
+def _triplets(found: Rows, blocks: Places, wanted: Places) -> tuple[_Triplets | None, Flags]:
+    """The triplets of the blocks, if each has whole triplets and as many as wanted; and which have."""
+    rows, firsts = _data_rows(found, blocks)
+    begins, ends = found.begins[rows], found.ends[rows]
+    commas = np.flatnonzero(found.octets == COMMA)
+    opening = np.searchsorted(commas, begins + 8)
+    behind = np.searchsorted(commas, ends) - opening  # commas behind the sort code, its own among them
+    counts, over = np.divmod(behind, 3)
+    trailing = (over == 1) & (found.octets[ends - 1] == COMMA)
+    whole = (counts > 0) & ((over == 0) | trailing)
+    totals = np.add.reduceat(counts, firsts)
+    legal = np.logical_and.reduceat(whole, firsts) & (totals == wanted)
+    if not legal.all():
+        return None, legal
+    last = np.cumsum(counts)
+    at = np.repeat(opening - 3 * (last - counts), counts) + np.arange(0, 3 * last[-1], 3)
+    openings = commas[at]
+    until = np.empty_like(openings)
+    until[:-1] = openings[1:]
+    until[last - 1] = ends - trailing
+    return _Triplets(openings + 1, commas[at + 2], until, totals), legal
+
+
+def _data_rows(found: Rows, blocks: Places) -> tuple[Places, Places]:
+    """The numbers of the data rows of the blocks, and for each block where its first stands among them."""
+    headers = len(grammar.HEADER_CODES)
+    following = np.append(found.blocks, len(found.begins))[np.searchsorted(found.blocks, blocks) + 1]
+    counts = following - blocks - headers
+    firsts = np.cumsum(counts) - counts
+    return np.repeat(blocks + headers - firsts, counts) + np.arange(counts.sum()), firsts
+
+
+def _energies(text: pa.Buffer, triplets: _Triplets) -> tuple[Energies, Letters, Flags]:
+    """Watt-hours and status of each triplet, and whether they are legal."""
+    marks = np.empty(2 * len(triplets.begins), np.int64)
+    marks[0::2], marks[1::2] = triplets.begins, triplets.ends
+    between = pa.py_buffer(
+        np.full(len(marks) // 8 + 1, _EVERY_OTHER, np.uint8)
+    )  # what stands between is null
+    pairs = pa.Array.from_buffers(pa.large_binary(), len(marks) - 1, [between, pa.py_buffer(marks), text])
+    if _mostly_distinct(pairs):
+        return _spelt(pairs.drop_null())
+    encoded = pairs.dictionary_encode()
+    codes = np.frombuffer(encoded.indices.buffers()[1], np.int32, len(pairs))[0::2]
+    wh, status, legal = _spelt(encoded.dictionary)
+    return wh[codes], status[codes], legal[codes]
+
+
+def _mostly_distinct(pairs: pa.LargeBinaryArray) -> bool:
+    """Whether so many texts are distinct that looking for equal ones takes longer than it saves."""
+    sample = pairs.slice(0, 2 * _SAMPLE)
+    return 2 * len(sample.unique()) > _SAMPLE
+
+
+def _spelt(pairs: pa.LargeBinaryArray) -> tuple[Energies, Letters, Flags]:
+    """Watt-hours and status of texts `value,status`, and whether they are legal; exact, in decimals."""
+    legal = flags(pc.match_substring_regex(pairs, _LEGAL))
+    if not legal.all():
+        pairs = pc.if_else(pa.array(legal), pairs, b"0,A")
+    said = pairs.cast(pa.large_string())
+    kwh = pc.ascii_rtrim(said, characters=",AE").cast(pa.decimal128(9, 3))
+    wh = np.frombuffer(kwh.buffers()[1], np.int64)[0::2].astype(np.int32)
+    status = np.where(flags(pc.ends_with(said, "E")), np.uint8(_ESTIMATED), np.uint8(_ACTUAL))
+    return wh, status, legal
+
+
+def _starts_agree(found: Rows, triplets: _Triplets, kinds: Coded[tuple[date, int]], zone: ZoneInfo) -> Flags:
+    """Whether each interval's start is empty or the one that its place in the day says."""
+    widths = triplets.until - triplets.ends - 1
+    agree: Flags = widths == 0
+    if agree.all():
+        return agree
+    table = _start_words(kinds.values, zone)
+    counts = triplets.counts
+    places = np.arange(len(widths)) - np.repeat(np.cumsum(counts) - counts, counts)
+    filled = np.flatnonzero(widths == _START_BYTES)
+    wanted = table[np.repeat(kinds.codes, counts)[filled], places[filled]]
+    starts, at = words(found.octets), triplets.ends[filled] + 1
+    agree[filled] = (starts[at] == wanted[:, 0]) & (starts[at + _START_BYTES - 8] == wanted[:, 1])
+    return agree
+
+
+def _start_words(kinds: list[tuple[date, int]], zone: ZoneInfo) -> Words:
+    """The interval starts of each kind of day, each as its first and its last eight bytes."""
+    table = np.zeros((len(kinds), max(grammar.interval_count(*kind, zone) for kind in kinds), 2), np.uint64)
+    for row, kind in zip(table, kinds, strict=True):
+        for place, start in zip(row, grammar.interval_starts(*kind, zone), strict=False):
+            place[:] = np.frombuffer((start[:8] + start[-8:]).encode(), np.uint64)
+    return table
