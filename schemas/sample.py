@@ -193,7 +193,7 @@ class Night:
         """The file of some blocks, sent the day after `day`."""
         return SampleFile(
             name=self._name(edc, Kind.INTERVALS, day + timedelta(days=1), at, counter),
-            content=self._packed(interval_text.render(blocks, zone=edc.zone).text),
+            content=self._packed(interval_text.render(blocks).text),
             edc=edc.id,
             says=says,
             accounts=len(pc.unique(blocks["account"])),
