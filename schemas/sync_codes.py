@@ -60,7 +60,7 @@ OF_SYNCS: Mapping[str, Code] = {
     "sync-after-trailer": Code(
         scope=Scope.FILE,
         says="something follows the TRL record",
-        found="'DTL,10443720000000002,,,,A,RES,RESLOWR' and 11 more lines",
+        found="DTL,10443720000000002,,,,A,RES,RESLOWR and 11 more",
         wanted="nothing after TRL",
     ),
     "sync-record": Code(

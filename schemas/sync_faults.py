@@ -36,7 +36,12 @@ def header(line: str, *, duns: str, today: date) -> Header | tuple[Fault, ...]:
         (2, "sync-header", cells[2] == sync_fields.LAYOUT, f"layout version {sync_fields.LAYOUT}"),
         (3, "sync-sender", cells[3] == duns, f"the sender's DUNS {duns}"),
         (4, "sync-as-of", as_of is not None, "ccyymmdd, a date that exists"),
-        (4, "sync-as-of", as_of is None or as_of <= today, f"a date not later than {today:%Y%m%d}"),
+        (
+            4,
+            "sync-as-of",
+            as_of is None or as_of <= today,
+            f"a date not later than {sync_fields.spelt(today)}",
+        ),
         (5, "sync-part", numbers[0] > 0, "a part, counted from 1"),
         (6, "sync-part", numbers[1] >= max(numbers[0], 1), "the number of parts, none above it"),
     )
@@ -59,8 +64,9 @@ def of(lines: Sequence[str], *, duns: str, today: date) -> tuple[Fault, ...]:
 
 
 def shown(text: str) -> str:
-    """As much of a wrong value as a fault repeats."""
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    """As much of a wrong value as a fault repeats; what would act on a terminal is spelt out."""
+    some = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in some)
 
 
 @dataclass(slots=True)
@@ -154,7 +160,7 @@ def _trailer(lines: Sequence[str], at: int, rows: int) -> Iterator[Fault]:
             code="sync-after-trailer",
             line=at + 2,
             column=1,
-            found=f"{shown(lines[at + 1])!r}" + (f" and {more - 1} more lines" if more > 1 else ""),
+            found=(shown(lines[at + 1]) or "an empty line") + (f" and {more - 1} more" if more > 1 else ""),
             wanted="nothing after TRL",
         )
 

@@ -20,6 +20,11 @@ def date_of(text: str) -> date | None:
         return None
 
 
+def spelt(day: date) -> str:
+    """A date as `ccyymmdd`."""
+    return day.isoformat().replace("-", "")  # %Y writes the year 999 with three digits
+
+
 def anything(_: str) -> bool:
     return True
 

@@ -75,7 +75,9 @@ def assemble(parts: Sequence[pa.Table]) -> pa.Table | tuple[Fault, ...]:
 
 def render(rows: pa.Table, *, duns: str, as_of: date, part: int, parts: int) -> bytes:
     """The file of one part: `rows` (`ROSTER`) between their header and trailer, with LF."""
-    head = f"HDR,METERDATASYNC,{sync_fields.LAYOUT},{duns},{as_of:%Y%m%d},{part},{parts}\n".encode()
+    head = (
+        f"HDR,METERDATASYNC,{sync_fields.LAYOUT},{duns},{sync_fields.spelt(as_of)},{part},{parts}\n".encode()
+    )
     lines = pc.binary_join_element_wise("DTL", *map(_words, rows.select(sync_fields.NAMES).columns), ",")
     ended = _one(pc.binary_join_element_wise(lines, "", "\n"))
     body = pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], ended), "")[0].as_py().encode()
@@ -93,6 +95,12 @@ def _unreadable(text: bytes, max_rows: int) -> Fault | None:
             found=f"{lines:,} lines, {len(text):,} bytes",
             wanted=f"parts of at most {max_rows:,} rows and {max_rows * _LONGEST:,} bytes",
         )
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        found = f"the bytes {text[:4].hex(' ')} at its beginning"
+        return Fault(code="utf-16", found=found, wanted="UTF-8 or ASCII")
+    if (at := text.find(0)) >= 0:
+        found = f"the byte 00 at place {at + 1} of the file"
+        return Fault(code="not-text", found=found, wanted="lines of UTF-8 or ASCII")
     try:
         text.decode()
     except UnicodeDecodeError as wrong:
@@ -101,7 +109,7 @@ def _unreadable(text: bytes, max_rows: int) -> Fault | None:
             code="not-utf8",
             line=before.count(b"\n") + 1,
             column=len(before[before.rfind(b"\n") + 1 :].decode()) + 1,
-            found=text[wrong.start : wrong.start + 8].hex(" "),
+            found=f"the byte {text[wrong.start]:02x}",
             wanted="text in UTF-8",
         )
     return None
@@ -165,7 +173,7 @@ def _between_parts(whole: pa.Table) -> Iterator[Fault]:
     meters: dict[tuple[str, str], int] = {}
     columns = (few[name].to_pylist() for name in ("account", "egs_duns", "egs_start", "meter", "part"))
     for account, duns, start, meter, part in zip(*columns, strict=True):
-        supplier = sync_faults.supplier(duns, f"{start:%Y%m%d}" if start else "")
+        supplier = sync_faults.supplier(duns, sync_fields.spelt(start) if start else "")
         stood, before = first.setdefault(account, (supplier, part))
         if supplier != stood:
             yield Fault(
@@ -186,7 +194,7 @@ def _words(column: pa.ChunkedArray) -> pa.Array:
         return pc.if_else(_one(column), "Y", "N")
     if pa.types.is_date(column.type):
         distinct = _one(column).dictionary_encode()
-        words = [f"{day:%Y%m%d}" for day in distinct.dictionary.to_pylist()]
+        words = [sync_fields.spelt(day) for day in distinct.dictionary.to_pylist()]
         return pc.fill_null(pa.array(words, pa.string()).take(distinct.indices), "")
     return _one(column).cast(pa.string())
 
