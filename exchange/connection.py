@@ -1,0 +1,205 @@
+"""One connection: who logs in over it, and how much of the door it may take.
+
+`Connection` is the library's own, with the few things added that it has no setting for. `Login` is what
+it asks: is this key one of that partner's, and may a session be opened.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from datetime import date
+from typing import cast
+
+import asyncssh
+import structlog
+
+from config.partners import Partner
+from exchange import keys
+from exchange.handles import Shared
+from exchange.session import SftpSession
+
+_NO_MORE_TRIES = 14  # RFC 4253, section 11.1: no more authentication methods available
+_BY_US = 11  # disconnected by application: what follows is shown to the client's user
+_SHORTAGE = 4  # RFC 4254, section 5.1: resource shortage
+_BUFFER = 512 * 1024  # bytes of answers that may wait for the network before a session is held back
+_LONGEST_LOGIN = 64  # characters of a stranger's login that are logged
+
+log = structlog.get_logger()
+
+
+class Connection(asyncssh.SSHServerConnection):
+    """The library's connection; counts tries, takes no SHA-1 signature, and pushes back."""
+
+    login: "Login"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._socket = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
+        self._socket.set_write_buffer_limits(high=_BUFFER)
+        super().connection_made(transport)
+
+    async def reload_config(self) -> None:
+        """Nothing: there are no settings by login, and reading them again is the slow part of a login."""
+
+    def send_userauth_failure(self, partial_success: bool) -> None:
+        super().send_userauth_failure(partial_success)
+        self.login.failed()
+
+    async def validate_public_key(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+        # The library would take a signature with SHA-1, though it is not among `signature_algs`.
+        algorithm = signature[4 : 4 + int.from_bytes(signature[:4])].decode("ascii", "replace")
+        if msg and algorithm not in keys.SIGNATURES:
+            return False
+        return await super().validate_public_key(username, key_data, msg, signature)
+
+    def pause_writing(self) -> None:
+        """The client does not take what it asked for: nothing more is read from it until it does."""
+        self.login.is_clogged = True
+        self._socket.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._socket.resume_reading()
+        self.login.unclog()
+
+
+def require_hooks() -> None:
+    """Raise RuntimeError if the library is not the one that `Connection` was written against."""
+    wanted = {
+        "send_userauth_failure": ["self", "partial_success"],
+        "validate_public_key": ["self", "username", "key_data", "msg", "signature"],
+        "reload_config": ["self"],
+        "pause_writing": ["self"],
+        "resume_writing": ["self"],
+        "__init__": ["self", "loop", "options", "acceptor", "error_handler", "wait"],
+    }
+    for name, parameters in wanted.items():
+        method = getattr(asyncssh.SSHServerConnection, name, None)
+        if method is None or list(inspect.signature(method).parameters) != parameters:
+            raise RuntimeError(f"asyncssh {asyncssh.__version__} has no {name}({', '.join(parameters)})")
+
+
+class Login(asyncssh.SSHServer):
+    """What the library asks about one connection. Also the `Link` of its sessions."""
+
+    def __init__(self, shared: Shared, closed: Callable[["Login"], None]) -> None:
+        self.address = ""
+        self.client_version = ""
+        self.fingerprint = ""
+        self.is_clogged = False
+        self.partner: Partner | None = None  # once logged in
+        self.sessions: set[SftpSession] = set()
+        self._shared = shared
+        self._closed = closed
+        self._name = ""
+        self._candidate: Partner | None = None
+        self._today = date.min
+        self._failures = 0
+        self._reason = ""
+        self._greeted = False
+        self._touched = 0.0
+        self._idle: asyncio.TimerHandle | None = None
+        self._connection: asyncssh.SSHServerConnection
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        assert isinstance(conn, Connection)
+        self._connection = conn
+        conn.login = self
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+        if self.partner is None and self._name:
+            log.warning(
+                "login.refused",
+                login=self._name[:_LONGEST_LOGIN],
+                address=self.address,
+                reason=self._reason or "no-key",
+                tries=self._failures,
+                client=self._connection.get_extra_info("client_version", ""),
+            )
+        self._closed(self)
+
+    # ── Logging in ───────────────────────────────────────────────────────────────────────────────
+
+    async def begin_auth(self, username: str) -> bool:
+        """Called for each new login name. A name that nobody has takes the same way as any other."""
+        self._name = username
+        self._candidate, self._today = await self._shared.threads.run(self._look_up, username)
+        if not self._greeted and self._shared.limits.banner:
+            self._greeted = True
+            self._connection.send_auth_banner(self._shared.limits.banner + "\r\n")
+        return True
+
+    def _look_up(self, login: str) -> tuple[Partner | None, date]:
+        return self._shared.desk.partner(login), self._shared.desk.now().date()
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether the key is one of the partner's. Asked before and after the client has proved to hold it.
+
+        One that has expired is let through here and turned away in `auth_completed`: only whoever has
+        proved to hold it is told that, and by that, that the login exists.
+        """
+        fingerprint = key.get_fingerprint()
+        known = username == self._name and keys.authorized(self._candidate, fingerprint) is not None
+        self.fingerprint = fingerprint if known else ""
+        self._reason = "" if known else "unknown-key" if self._candidate else "unknown-login"
+        return known
+
+    def failed(self) -> None:
+        """A try was refused. The first, of a client that asks which ways there are, is none."""
+        self._failures += 1
+        if self._failures > self._shared.limits.max_auth_tries:
+            self._reason = "too-many-tries"
+            self._connection.disconnect(_NO_MORE_TRIES, "too many tries; check which key you use")
+
+    def auth_completed(self) -> None:
+        refusal = keys.refusal(
+            self._candidate, fingerprint=self.fingerprint, address=self.address, today=self._today
+        )
+        if refusal is not None:
+            self._reason, words = refusal
+            self._connection.disconnect(_BY_US, words)
+            return
+        self.partner = self._candidate
+        self.client_version = self._connection.get_extra_info("client_version", "")
+        self.touch()
+        self._watch()
+
+    # ── Sessions ─────────────────────────────────────────────────────────────────────────────────
+
+    def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], SftpSession]:
+        if self.partner is None:
+            raise asyncssh.ChannelOpenError(_SHORTAGE, "log in first")
+        most = self._shared.limits.max_sessions_per_connection
+        if len(self.sessions) >= most:
+            raise asyncssh.ChannelOpenError(_SHORTAGE, f"{most} sessions are open on this connection")
+        session = SftpSession(self._shared, self.partner, self, self.sessions.discard)
+        self.sessions.add(session)
+        return self._connection.create_server_channel(encoding=None), session
+
+    def touch(self) -> None:
+        self._touched = asyncio.get_running_loop().time()
+
+    def unclog(self) -> None:
+        """The network has taken most of what was sent."""
+        self.is_clogged = False
+        for session in self.sessions:
+            session.wake()
+
+    def leave(self, reason: str, words: str) -> None:
+        """End the connection from our side: uploads under way are broken off."""
+        for session in self.sessions:
+            session.stop(reason)
+        self._connection.disconnect(_BY_US, words)
+
+    def _watch(self) -> None:
+        """Come back when the connection may have been idle for too long."""
+        loop = asyncio.get_running_loop()
+        limit = self._shared.limits.idle_seconds
+        left = self._touched + limit - loop.time()
+        if left <= 0:
+            self.leave("idle", f"nothing came for {limit} seconds; connect again when there is")
+        else:
+            self._idle = loop.call_later(left, self._watch)

@@ -1,0 +1,102 @@
+"""What the doors ask of the hub: one protocol, so that the SFTP side knows no ledger, lake or pipeline.
+
+Every method may block (disk, ledger) and is called in a worker thread, never on the event loop.
+For one name of one partner's folder the doors make one call at a time; for different names and
+partners calls come in parallel.
+
+On disk an upload under way or broken off is the file `.<name>.part` of its folder; a whole one is
+`<name>`. The doors open, write and read files; whatever gives a file another name, or takes it
+away, is done by the desk, so that disk and ledger tell the same story.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from config.partners import Partner
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error of the hub's
+    """The hub says no, in plain words that are sent to the partner as they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """One SFTP session, as the ledger and the log name it."""
+
+    id: str
+    partner_id: str
+    address: str  # the client's, without its port
+    client_version: str  # as the client gave it: `SSH-2.0-OpenSSH_9.2p1`
+    key_fingerprint: str  # `SHA256:…` of the key that logged in
+    began: datetime
+
+
+class Desk(Protocol):
+    """The hub's side of the counter."""
+
+    def now(self) -> datetime:
+        """The hub's instant, in UTC."""
+        ...
+
+    def partner(self, login: str) -> Partner | None:
+        """Who logs in under that name by the partner files as they are now; None: nobody, or disabled."""
+        ...
+
+    def mailbox(self, partner: Partner, folder: str) -> Path:
+        """The folder on disk, which exists when this returns."""
+        ...
+
+    def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
+        """The client closed its upload, and no byte of it is missing.
+
+        The desk renames `.<name>.part` to `<name>`; under a name of the agreed form the drop begins.
+        The bytes are written, not yet fsynced. `Refused`: the file stays `.part`, the client is told why.
+        """
+        ...
+
+    def upload_broken(
+        self, partner_id: str, folder: str, name: str, *, received: int, session: SessionInfo
+    ) -> None:
+        """The upload stopped without being whole: the connection went, or bytes are missing.
+
+        `.<name>.part` stays, `received` bytes long and without a hole, to be resumed.
+        """
+        ...
+
+    def file_renamed(
+        self, partner_id: str, folder: str, old: str, new: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        """Rename a file within its folder: `<old>` to `<new>`, or `.<old>.part` to `.<new>.part` if not whole.
+
+        A whole file that gets a name of the agreed form arrives with this. Nothing has the new name:
+        what a client may overwrite, and asks to, is removed by `file_removed` before.
+        """
+        ...
+
+    def file_removed(
+        self, partner_id: str, folder: str, name: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        """Take away `<name>`, or `.<name>.part` if not whole, because its partner asked for it."""
+        ...
+
+    def read_ended(
+        self,
+        partner_id: str,
+        folder: str,
+        name: str,
+        *,
+        size: int,
+        sent: int,
+        whole: bool,
+        began: datetime,
+        ended: datetime,
+        session: SessionInfo,
+    ) -> None:
+        """A file was opened for reading and is closed again.
+
+        `sent` counts the distinct bytes that this session has had of it, over all its handles.
+        `whole`: that is every byte, and the client itself closed the file.
+        """
+        ...

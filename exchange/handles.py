@@ -1,0 +1,286 @@
+"""The files and listings that one session has open, from their opening to their end.
+
+A client's CLOSE comes in through `close`, and only there does an upload become whole. When the session
+ends otherwise, `abandon` ends what is still open as broken off.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from config.partners import Partner
+from config.settings import Sftp
+from exchange import keys, listing, namespace, readings, uploads
+from exchange.desk import Desk, Refused, SessionInfo
+from exchange.listing import Listing
+from exchange.namespace import FOLDERS, Folder, Place
+from exchange.ranges import Ranges
+from exchange.readings import Reading
+from exchange.sftp_v3 import Code, Flag, Refusal
+from exchange.threads import Threads
+from exchange.uploads import Claims, Upload
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_REMEMBERED = 256  # files of which a session remembers what was sent, the latest first opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all sessions have in common."""
+
+    desk: Desk
+    limits: Sftp
+    threads: Threads
+    claims: Claims
+
+
+class Handles:
+    """What one session has open. A handle is a number that means nothing outside the session."""
+
+    def __init__(self, shared: Shared, partner: Partner, session: SessionInfo) -> None:
+        self.shared = shared
+        self.partner = partner
+        self.session = session
+        self.log = structlog.get_logger().bind(session=session.id, partner=partner.id)
+        self.paths: Mapping[str, Path] = {}
+        self._open: dict[bytes, Upload | Reading | Listing] = {}
+        self._next = 0
+        self._sent: dict[tuple[str, str, int], Ranges] = {}
+
+    async def begin(self) -> None:
+        """Find the partner's folders on disk; before anything else."""
+        self.paths = await self.shared.threads.run(self._mailboxes)
+
+    def _mailboxes(self) -> dict[str, Path]:
+        folders = FOLDERS[self.partner.role]
+        return {folder.name: self.shared.desk.mailbox(self.partner, folder.name) for folder in folders}
+
+    async def standing(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do `work` in a thread, if the partner could still log in now as it did then."""
+
+        def stand_and_work() -> T:
+            self._require_standing()
+            return work(*args, **kwargs)
+
+        return await self.shared.threads.run(stand_and_work)
+
+    def _require_standing(self) -> None:
+        refusal = keys.refusal(
+            self.shared.desk.partner(self.partner.id),
+            fingerprint=self.session.key_fingerprint,
+            address=self.session.address,
+            today=self.shared.desk.now().date(),
+        )
+        if refusal is not None:
+            raise Refusal(Code.PERMISSION_DENIED, refusal[1])
+
+    # ── Opening ──────────────────────────────────────────────────────────────────────────────────
+
+    async def open_upload(self, folder: Folder, name: str, flags: Flag) -> bytes:
+        """A handle for writing, or Refusal in words."""
+        require_uploads(folder)
+        namespace.require_upload_name(name)
+        self._require_room()
+        path, limit = self.paths[folder.name], self.shared.limits.max_upload_bytes
+        self.shared.claims.take(self.partner.id, folder.name, name)
+        try:
+            upload = await self.standing(uploads.open_upload, path, folder, name, flags, limit=limit)
+        except BaseException:
+            self.shared.claims.release(self.partner.id, folder.name, name)
+            raise
+        self.log.info("upload.opened", folder=folder.name, file=name, resumed_at=upload.resumed_at)
+        return self._add(upload)
+
+    async def open_reading(self, folder: Folder, name: str) -> bytes:
+        """A handle for reading, or Refusal in words."""
+        if folder.uploads:
+            words = f"{folder.name}/ is for uploads: its files can be renamed and removed, not read"
+            raise Refusal(Code.PERMISSION_DENIED, words)
+        self._require_room()
+        reading = await self.standing(self._open_reading, folder, name)
+        # What the session had of the file before counts, as does what another handle is having of it.
+        reading.ranges = self._sent.setdefault((folder.name, name, reading.inode), reading.ranges)
+        while len(self._sent) > _REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+        return self._add(reading)
+
+    def _open_reading(self, folder: Folder, name: str) -> Reading:
+        began = self.shared.desk.now()
+        return readings.open_reading(self.paths[folder.name], folder, name, began=began)
+
+    async def open_listing(self, place: Place) -> bytes:
+        """A handle for reading the names in a folder, or the folders at the top."""
+        if place.name:
+            raise Refusal(Code.NO_SUCH_FILE, "there is no such folder")
+        self._require_room()
+        now = (await self.standing(self.shared.desk.now)).timestamp()
+        if place.folder is None:
+            folders = [(folder, self.paths[folder.name]) for folder in FOLDERS[self.partner.role]]
+            return self._add(Listing(listing.of_top(folders, now=now)))
+        path = self.paths[place.folder.name]
+        return self._add(Listing(listing.of_folder(place.folder, path, now=now)))
+
+    def _require_room(self) -> None:
+        most = self.shared.limits.max_handles
+        if len(self._open) >= most:
+            raise Refusal(Code.FAILURE, f"{most} files are open in this session; close some of them")
+
+    def _add(self, item: Upload | Reading | Listing) -> bytes:
+        handle = self._next.to_bytes(4)
+        self._next = (self._next + 1) & 0xFFFFFFFF
+        if handle in self._open:  # a session of four thousand million opens, and one of the first still open
+            raise Refusal(Code.FAILURE, "this session has opened too many files; connect again")
+        self._open[handle] = item
+        return handle
+
+    # ── Using ────────────────────────────────────────────────────────────────────────────────────
+
+    def upload(self, handle: bytes) -> Upload:
+        return self._typed(handle, Upload, "is not open for writing")
+
+    def reading(self, handle: bytes) -> Reading:
+        return self._typed(handle, Reading, "is not open for reading")
+
+    def listing(self, handle: bytes) -> Listing:
+        return self._typed(handle, Listing, "is not a folder's")
+
+    def file(self, handle: bytes) -> Upload | Reading:
+        found = self._open.get(handle)
+        if isinstance(found, Listing) or found is None:
+            raise Refusal(Code.FAILURE, "this handle is not an open file's")
+        return found
+
+    def _typed(self, handle: bytes, kind: type[T], words: str) -> T:
+        found = self._open.get(handle)
+        if not isinstance(found, kind):
+            raise Refusal(Code.FAILURE, f"this handle {words if found is not None else 'is not open'}")
+        return found
+
+    # ── Ending ───────────────────────────────────────────────────────────────────────────────────
+
+    async def close(self, handle: bytes) -> None:
+        """The client's own CLOSE. Raises Refusal if an upload is not whole, or is not taken."""
+        match self._open.pop(handle, None):
+            case Upload() as upload:
+                await self._end_upload(upload)
+            case Reading() as reading:
+                await self._end_reading(reading, closed=True)
+            case Listing() as found:
+                await self.shared.threads.run(found.close)
+            case None:
+                raise Refusal(Code.FAILURE, "this handle is not open")
+
+    async def abandon(self, reason: str) -> None:
+        """End what is still open: the session is over, and the client has not closed it."""
+        while self._open:
+            _, item = self._open.popitem()
+            try:
+                match item:
+                    case Upload():
+                        await self._break_off(item, reason)
+                    case Reading():
+                        await self._end_reading(item, closed=False)
+                    case Listing():
+                        item.close()
+            except Exception:
+                self.log.exception("request.failed", request="teardown")
+
+    async def _end_upload(self, upload: Upload) -> None:
+        gap = upload.gap()
+        if gap is not None:
+            await self._break_off(upload, "bytes-missing")
+            words = (
+                f"{upload.name}: bytes {gap[0]} to {gap[1]} never came; resume the upload or send it again"
+            )
+            raise Refusal(Code.FAILURE, words)
+        size = upload.size
+        try:
+            await self.shared.threads.run(self._hand_over, upload)
+        except Refused as refused:
+            self.log.warning(
+                "upload.refused", folder=upload.folder.name, file=upload.name, words=str(refused)
+            )
+            raise Refusal(Code.FAILURE, str(refused)) from refused
+        finally:
+            self.shared.claims.release(self.partner.id, upload.folder.name, upload.name)
+        self.log.info(
+            "upload.ended",
+            folder=upload.folder.name,
+            file=upload.name,
+            bytes=size,
+            resumed_at=upload.resumed_at,
+            seconds=round(monotonic() - upload.began, 3),
+        )
+
+    def _hand_over(self, upload: Upload) -> None:
+        upload.finish()
+        desk = self.shared.desk
+        desk.upload_ended(self.partner.id, upload.folder.name, upload.name, session=self.session)
+
+    async def _break_off(self, upload: Upload, reason: str) -> None:
+        try:
+            received = await self.shared.threads.run(self._keep, upload)
+        finally:
+            self.shared.claims.release(self.partner.id, upload.folder.name, upload.name)
+        self.log.warning(
+            "upload.broken",
+            folder=upload.folder.name,
+            file=upload.name,
+            bytes=received,
+            reason=reason,
+            seconds=round(monotonic() - upload.began, 3),
+        )
+
+    def _keep(self, upload: Upload) -> int:
+        received = upload.give_up()
+        desk = self.shared.desk
+        desk.upload_broken(
+            self.partner.id, upload.folder.name, upload.name, received=received, session=self.session
+        )
+        return received
+
+    async def _end_reading(self, reading: Reading, *, closed: bool) -> None:
+        whole = closed and reading.is_complete
+        seconds = await self.shared.threads.run(self._put_back, reading, whole=whole)
+        if whole:
+            self._sent.pop((reading.folder.name, reading.name, reading.inode), None)
+        self.log.info(
+            "file.read",
+            folder=reading.folder.name,
+            file=reading.name,
+            bytes=reading.sent,
+            of=reading.size,
+            whole=whole,
+            withdrawn=reading.withdrawn,
+            seconds=round(seconds, 3),
+        )
+
+    def _put_back(self, reading: Reading, *, whole: bool) -> float:
+        reading.close()
+        ended = self.shared.desk.now()
+        self.shared.desk.read_ended(
+            self.partner.id,
+            reading.folder.name,
+            reading.name,
+            size=reading.size,
+            sent=reading.sent,
+            whole=whole,
+            began=reading.began,
+            ended=ended,
+            session=self.session,
+        )
+        return (ended - reading.began).total_seconds()
+
+
+def require_uploads(folder: Folder) -> None:
+    """Refuse, in words, to change anything in a folder that its partner does not write."""
+    if not folder.uploads:
+        raise Refusal(Code.PERMISSION_DENIED, f"{folder.name}/ is for reading; the hub writes it")
+    if folder.closed:
+        raise Refusal(Code.PERMISSION_DENIED, folder.closed)

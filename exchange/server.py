@@ -1,0 +1,177 @@
+"""The listener: the algorithms it speaks, how many may come in, and how it closes.
+
+To run it: `doors = Doors(desk, settings.sftp, keys.load_host_keys(home.host_keys))`, then
+`await doors.start()`, and in the end `await doors.drain()`. It is fastest on uvloop's event loop.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import asyncssh
+import structlog
+
+from config.settings import Sftp
+from exchange import connection, keys
+from exchange.connection import Connection, Login
+from exchange.desk import Desk
+from exchange.handles import Shared
+from exchange.threads import Threads
+from exchange.uploads import Claims
+
+# What is offered, best first; a client's own order decides among what both know. Without NIST curves,
+# SHA-1 and groups below 4096 bits. The two plain MACs are for libssh2 (curl), which knows no others.
+KEY_EXCHANGES = (
+    "mlkem768x25519-sha256",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group18-sha512",
+)
+CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+MACS = (
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+)
+_KEEPALIVES = 3  # unanswered ones, after which a client is gone
+_THREADS = 8
+_DRAIN = 30.0  # seconds that files in hand have for their end
+
+log = structlog.get_logger()
+
+
+class Doors:
+    """The SFTP server. Made, started and drained on one event loop."""
+
+    def __init__(self, desk: Desk, limits: Sftp, host_keys: Sequence[asyncssh.SSHKeyPair]) -> None:
+        connection.require_hooks()
+        self._limits = limits
+        self._shared = Shared(desk=desk, limits=limits, threads=Threads(_THREADS), claims=Claims())
+        self._options = _options(limits, host_keys, self._new_login)
+        self._logins: set[Login] = set()
+        self._addresses: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OSError if the address or port cannot be had."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: _Gate(self), self._limits.host, self._limits.port, backlog=512
+        )
+        log.info("server.started", host=self._limits.host, port=self.port)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, where the settings leave the choice (0), too."""
+        assert self._server is not None, "not started"
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def connections(self) -> int:
+        return len(self._logins)
+
+    async def drain(self) -> None:
+        """Let nobody in any more, end all sessions, and return when their last file is put away.
+
+        What is being uploaded stays unfinished, to be resumed; a CLOSE under way is carried out.
+        """
+        assert self._server is not None, "not started"
+        self._server.close()
+        tasks = [session.task for login in self._logins for session in login.sessions if session.task]
+        log.info("server.draining", connections=len(self._logins), sessions=len(tasks))
+        for login in list(self._logins):
+            login.leave("drained", "the hub is stopping; connect again in a few minutes")
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=_DRAIN)
+            if late:
+                log.error("server.undrained", sessions=len(late))
+        await self._server.wait_closed()
+        await asyncio.to_thread(self._shared.threads.close)
+        log.info("server.stopped")
+
+    def refuses(self, address: str) -> tuple[str, str] | None:
+        """Why nobody else can come in from there: a code for the log, and words. None: there is room."""
+        if self._server is None or not self._server.is_serving():
+            return "stopping", "the hub is stopping; connect again in a few minutes"
+        if len(self._logins) >= self._limits.max_connections:
+            return "connections", "too many connections; try again later"
+        if sum(login.partner is None for login in self._logins) >= self._limits.max_unauthenticated:
+            return "unauthenticated", "too many connections are logging in; try again later"
+        if self._addresses[address] >= self._limits.max_connections_per_address:
+            return "address", "too many connections from your address"
+        return None
+
+    def admit(self, transport: asyncio.Transport, address: str) -> None:
+        """Let a client in as far as the login."""
+        made = Connection(asyncio.get_running_loop(), self._options)
+        transport.set_protocol(made)
+        made.connection_made(transport)
+        made.login.address = address
+        self._logins.add(made.login)
+        self._addresses[address] += 1
+
+    def _new_login(self) -> Login:
+        return Login(self._shared, self._forget)
+
+    def _forget(self, login: Login) -> None:
+        self._logins.remove(login)
+        self._addresses[login.address] -= 1
+        if not self._addresses[login.address]:
+            del self._addresses[login.address]
+
+
+class _Gate(asyncio.Protocol):
+    """Meets a client before anything of SSH is spoken, and turns it away where there is no room."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
+        peer = transport.get_extra_info("peername")
+        address = str(keys.plain(peer[0]))
+        refusal = self._doors.refuses(address)
+        if refusal is not None:
+            reason, words = refusal
+            log.warning("connection.refused", address=address, reason=reason)
+            transport.write(f"{words}\r\n".encode())  # RFC 4253, section 4.2: lines before the version
+            transport.close()
+            return
+        self._doors.admit(transport, address)
+
+
+def _options(
+    limits: Sftp, host_keys: Sequence[asyncssh.SSHKeyPair], new_login: Callable[[], Login]
+) -> asyncssh.SSHServerConnectionOptions:
+    return asyncssh.SSHServerConnectionOptions(
+        server_factory=new_login,
+        server_version="Meterhub",
+        server_host_keys=list(host_keys),
+        send_server_host_keys=True,
+        kex_algs=list(KEY_EXCHANGES),
+        encryption_algs=list(CIPHERS),
+        mac_algs=list(MACS),
+        signature_algs=list(keys.SIGNATURES),
+        compression_algs=["none"],  # what is worth it is gzipped already, and a bomb is not unpacked
+        public_key_auth=True,
+        password_auth=False,
+        kbdint_auth=False,
+        host_based_auth=False,
+        gss_host=None,
+        gss_kex=False,
+        gss_auth=False,
+        login_timeout=limits.login_seconds,
+        keepalive_interval=limits.keepalive_seconds,
+        keepalive_count_max=_KEEPALIVES,
+        allow_pty=False,
+        line_editor=False,
+        x11_forwarding=False,
+        agent_forwarding=False,
+        allow_scp=False,
+        rdns_lookup=False,
+        encoding=None,
+    )

@@ -1,0 +1,170 @@
+"""Files that partners are writing: which bytes have come, and whether any is missing."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+from exchange import namespace
+from exchange.namespace import Folder
+from exchange.ranges import Ranges
+from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
+
+_MAX_RANGES = 4_096  # pieces that do not touch; clients that pipeline leave a few dozen at a time
+
+
+class Claims:
+    """The files that some session has in hand, so that no two change the same one. Event loop only."""
+
+    def __init__(self) -> None:
+        self._taken: set[tuple[str, str, str]] = set()
+
+    def take(self, partner_id: str, folder: str, name: str) -> None:
+        """Raises Refusal if another upload, rename or removal has the file in hand."""
+        key = (partner_id, folder, name)
+        if key in self._taken:
+            raise Refusal(Code.FAILURE, f"{name}: an upload of this name is under way; let it end first")
+        self._taken.add(key)
+
+    def release(self, partner_id: str, folder: str, name: str) -> None:
+        self._taken.remove((partner_id, folder, name))
+
+    @contextmanager
+    def held(self, partner_id: str, folder: str, *names: str) -> Iterator[None]:
+        """All of `names`, or Refusal and none of them."""
+        taken: list[str] = []
+        try:
+            for name in dict.fromkeys(names):
+                self.take(partner_id, folder, name)
+                taken.append(name)
+            yield
+        finally:
+            for name in taken:
+                self.release(partner_id, folder, name)
+
+
+class Upload:
+    """A file that is open for writing. Its claim is the session's to release."""
+
+    __slots__ = ("_appends", "_fd", "_limit", "_reach", "_written", "began", "folder", "name", "resumed_at")
+
+    def __init__(self, *, folder: Folder, name: str, fd: int, size: int, appends: bool, limit: int) -> None:
+        self.folder = folder
+        self.name = name
+        self.resumed_at = size  # bytes that were there before
+        self.began = monotonic()
+        self._fd = fd
+        self._limit = limit
+        self._appends = appends  # and where to is not decided before the first write
+        self._written = Ranges()
+        self._written.add(0, size)
+        self._reach = size  # one past the last byte the client meant to write, written or not
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Write at `offset`. What fails, or is refused, is missing from then on.
+
+        On the event loop: the bytes go to the page cache, a thread's hop would cost a third of the speed.
+        """
+        if not data:
+            return
+        if self._appends:
+            offset = self._append_at(offset)
+        stop = offset + len(data)
+        self._reach = max(self._reach, stop)
+        if stop > self._limit:
+            raise Refusal(Code.FAILURE, f"{self.name}: a file may have at most {self._limit} bytes")
+        if len(self._written) >= _MAX_RANGES:
+            raise Refusal(Code.FAILURE, f"{self.name}: too many pieces with bytes missing between them")
+        while data:
+            count = os.pwrite(self._fd, data, offset)
+            self._written.add(offset, offset + count)
+            offset += count
+            data = data[count:]
+
+    def _append_at(self, offset: int) -> int:
+        """Where an appending client's bytes go.
+
+        The protocol says: to the end, whatever the offset. Clients give true offsets all the same, and
+        those show a hole; only one whose first offset lies within what was there is taken by the word.
+        """
+        if self._reach == self.resumed_at and offset >= self.resumed_at:
+            self._appends = False
+            return offset
+        return self._reach
+
+    @property
+    def size(self) -> int:
+        """How long the file is by now; less than this may have come."""
+        return os.fstat(self._fd).st_size
+
+    @property
+    def attributes(self) -> Attributes:
+        return namespace.file_attributes(self.folder, os.fstat(self._fd))
+
+    @property
+    def statvfs(self) -> os.statvfs_result:
+        return os.statvfs(self._fd)
+
+    def gap(self) -> tuple[int, int] | None:
+        """The first bytes that are missing, or None if the file is as the client meant it."""
+        return self._written.gap(self._reach)
+
+    def sync(self) -> None:
+        os.fsync(self._fd)
+
+    def finish(self) -> None:
+        """Close a file that is whole."""
+        os.close(self._fd)
+
+    def give_up(self) -> int:
+        """Close a file that is not whole, cut before its first hole. Returns the bytes that are left.
+
+        So what lies on disk never has a hole when it is resumed.
+        """
+        try:
+            os.ftruncate(self._fd, self._written.prefix)
+        finally:
+            os.close(self._fd)
+        return self._written.prefix
+
+
+def open_upload(path: Path, folder: Folder, name: str, flags: Flag, *, limit: int) -> Upload:
+    """Begin an upload, or go on with one that broke off. `path` is the folder on disk.
+
+    Raises Refusal where the name may not be written now. A finished file under a temporary name may
+    be: it is unfinished again from then on.
+    """
+    found = namespace.find(path, folder, name)
+    part = path / namespace.part_name(name)
+    if found is None and not flags & Flag.CREAT:
+        raise Refusal(Code.NO_SUCH_FILE, "there is no such file")
+    if found is not None and flags & Flag.CREAT and flags & Flag.EXCL:
+        raise Refusal(Code.FAILURE, f"{name}: there is such a file already")
+    if found is not None and found.whole:
+        if namespace.is_agreed(name):
+            raise Refusal(Code.FAILURE, f"{name} is still being taken in; wait for its receipt")
+        found.path.rename(part)
+    fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    try:
+        if flags & Flag.TRUNC:
+            os.ftruncate(fd, 0)
+        size = _without_holes(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    appends = bool(flags & Flag.APPEND)
+    return Upload(folder=folder, name=name, fd=fd, size=size, appends=appends, limit=limit)
+
+
+def _without_holes(fd: int) -> int:
+    """The file's size, after cutting it before its first hole.
+
+    There is none unless the hub was killed while bytes came out of order. The file system tells holes
+    by its blocks; one within a block is found by what the content says of itself.
+    """
+    size = os.fstat(fd).st_size
+    hole = os.lseek(fd, 0, os.SEEK_HOLE) if size else 0
+    if hole < size:
+        os.ftruncate(fd, hole)
+    return min(hole, size)

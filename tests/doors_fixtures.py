@@ -1,0 +1,351 @@
+"""A door to knock at: the real server on loopback, with a small hub behind it that keeps what it was told."""
+
+import asyncio
+import io
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import paramiko
+import uvloop
+
+from config.partners import Partner, PartnersFolder
+from config.settings import Sftp
+from exchange import keys, namespace
+from exchange.desk import Refused, SessionInfo
+from exchange.server import Doors
+
+AGREED = "957877905IntervalData20130903010203001.lse.gz"
+SECONDS = 20.0  # that anything here may take
+
+
+@dataclass(frozen=True)
+class Told:
+    """One thing that the desk was told."""
+
+    what: str
+    partner: str
+    folder: str
+    name: str
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+class SmallDesk:
+    """A desk without a pipeline: it moves the files and keeps what it was told."""
+
+    def __init__(self, root: Path, partners: PartnersFolder) -> None:
+        self.root = root
+        self.partners = partners
+        self.told: list[Told] = []
+        self.refuses: str = ""  # what the next upload's end is refused with
+        self.days_on = 0
+        self.hold = threading.Event()  # an upload's end waits for it
+        self.hold.set()
+        self._changed = threading.Condition()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(days=self.days_on)
+
+    def partner(self, login: str) -> Partner | None:
+        found = self.partners.current().get(login)
+        return None if found is None or found.disabled else found
+
+    def mailbox(self, partner: Partner, folder: str) -> Path:
+        path = self.root / partner.id / folder
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
+        assert self.hold.wait(SECONDS)
+        if self.refuses:
+            words, self.refuses = self.refuses, ""
+            raise Refused(words)
+        path = self.root / partner_id / folder
+        (path / namespace.part_name(name)).rename(path / name)
+        self._note("upload_ended", partner_id, folder, name, session=session)
+
+    def upload_broken(
+        self, partner_id: str, folder: str, name: str, *, received: int, session: SessionInfo
+    ) -> None:
+        self._note("upload_broken", partner_id, folder, name, received=received, session=session)
+
+    def file_renamed(
+        self, partner_id: str, folder: str, old: str, new: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        path = self.root / partner_id / folder
+        (path / self._on_disk(old, whole)).rename(path / self._on_disk(new, whole))
+        self._note("file_renamed", partner_id, folder, old, new=new, whole=whole, session=session)
+
+    def file_removed(
+        self, partner_id: str, folder: str, name: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        (self.root / partner_id / folder / self._on_disk(name, whole)).unlink()
+        self._note("file_removed", partner_id, folder, name, whole=whole, session=session)
+
+    def read_ended(self, partner_id: str, folder: str, name: str, **more: Any) -> None:
+        self._note("read_ended", partner_id, folder, name, **more)
+
+    def wait_for(self, what: str, name: str = "") -> Told:
+        """What the desk was told of that kind, first or once it is told."""
+
+        def found() -> Told | None:
+            return next((one for one in self.told if one.what == what and name in {"", one.name}), None)
+
+        with self._changed:
+            assert self._changed.wait_for(found, SECONDS), f"never told {what}; told {self.told}"
+            one = found()
+            assert one is not None
+            return one
+
+    def _note(self, what: str, partner: str, folder: str, name: str, **more: Any) -> None:
+        with self._changed:
+            self.told.append(Told(what, partner, folder, name, more))
+            self._changed.notify_all()
+
+    @staticmethod
+    def _on_disk(name: str, whole: bool) -> str:
+        return name if whole else namespace.part_name(name)
+
+
+class Door:
+    """The server, running on a loop in a thread of its own, and ways to come to it."""
+
+    def __init__(self, home: Path, limits: Sftp) -> None:
+        self.home = home
+        self.partners = home / "partners"
+        self.partners.mkdir(exist_ok=True)
+        self.key_files: dict[str, Path] = {}
+        for login, role in (("cnp", "edc"), ("onc", "edc"), ("acme", "egs"), ("aud", "auditor")):
+            self.add_partner(login, role)
+        self.desk = SmallDesk(home / "sftp_root", PartnersFolder(self.partners))
+        host_keys = home / "host_keys"
+        host_keys.mkdir(exist_ok=True)
+        host_key = asyncssh.generate_private_key("ssh-ed25519")
+        (host_keys / "ssh_host_ed25519_key").write_bytes(host_key.export_private_key())
+        self.host_key = host_key.export_public_key().decode().strip()
+        self._limits = limits
+        self._host_keys = keys.load_host_keys(host_keys)
+        self._ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="doors")
+        self._drained = False
+
+    def add_partner(self, login: str, role: str, *, more: str = "", key_more: str = "") -> None:
+        key = asyncssh.generate_private_key("ssh-ed25519", comment=login)
+        file = self.home / f"{login}.key"
+        file.touch(mode=0o600)
+        file.write_bytes(key.export_private_key("openssh"))
+        self.key_files[login] = file
+        duns = {"cnp": "957877905", "onc": "1039940674000"}.get(login, f"{abs(hash(login)) % 10**9:09}")
+        entry = f'"{key.export_public_key().decode().strip()}"'
+        if key_more:
+            entry = f"{{ key = {entry}, {key_more} }}"
+        zone = 'time_zone = "America/Chicago"' if role == "edc" else ""
+        traded = f'duns = "{duns}"' if role in {"edc", "egs"} else ""
+        text = f'id = "{login}"\nrole = "{role}"\nname = "{login.upper()}"\n{traded}\n{zone}\n'
+        (self.partners / f"{login}.toml").write_text(f"{text}authorized_keys = [{entry}]\n{more}\n")
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        try:
+            self.doors = Doors(self.desk, self._limits, self._host_keys)
+            await self.doors.start()
+        except BaseException as error:
+            self._ready.set_exception(error)
+            raise
+        self._ready.set_result(None)
+        await self._stop.wait()
+
+    def start(self) -> None:
+        self._thread.start()
+        self._ready.result(SECONDS)
+
+    def drain(self) -> None:
+        self._drained = True
+        asyncio.run_coroutine_threadsafe(self.doors.drain(), self.loop).result(SECONDS)
+
+    def stop(self) -> None:
+        if not self._drained:
+            self.drain()
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive()
+
+    def on_loop(self, ask: Callable[[], Any]) -> Any:
+        """What `ask` gives on the server's own loop, when all that came before is done."""
+        answer: Future[Any] = Future()
+        self.loop.call_soon_threadsafe(lambda: answer.set_result(ask()))
+        return answer.result(SECONDS)
+
+    @property
+    def port(self) -> int:
+        return self.doors.port
+
+    def folder(self, login: str, name: str) -> Path:
+        path = self.desk.root / login / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # ── Clients ──────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def transport(self, login: str, key_of: str = "") -> Iterator[paramiko.Transport]:
+        """A connection of paramiko's, logged in."""
+        transport = paramiko.Transport(("127.0.0.1", self.port))
+        try:
+            key = paramiko.Ed25519Key.from_private_key_file(str(self.key_files[key_of or login]))
+            transport.connect(username=login, pkey=key)
+            yield transport
+        finally:
+            transport.close()
+
+    @contextmanager
+    def paramiko(self, login: str) -> Iterator[paramiko.SFTPClient]:
+        with self.transport(login) as transport:
+            client = paramiko.SFTPClient.from_transport(transport)
+            assert client is not None
+            yield client
+
+    @contextmanager
+    def raw(self, login: str) -> Iterator["Raw"]:
+        with self.transport(login) as transport:
+            channel = transport.open_session()
+            channel.settimeout(SECONDS)
+            channel.invoke_subsystem("sftp")
+            yield Raw(channel)
+
+    def asyncssh_options(self, login: str) -> dict[str, Any]:
+        return {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "username": login,
+            "client_keys": [str(self.key_files[login])],
+            "known_hosts": None,
+            "config": None,
+            "agent_path": None,
+        }
+
+    def openssh_options(self, login: str, *more: str) -> list[str]:
+        known = self.home / "known_hosts"
+        known.write_text(f"[127.0.0.1]:{self.port} {self.host_key}\n")
+        options = (
+            f"UserKnownHostsFile={known}",
+            "GlobalKnownHostsFile=/dev/null",
+            "StrictHostKeyChecking=yes",
+            "IdentitiesOnly=yes",
+            f"IdentityFile={self.key_files[login]}",
+            "BatchMode=yes",
+            "UpdateHostKeys=no",
+            *more,
+        )
+        return ["-F", "/dev/null", *(word for option in options for word in ("-o", option))]
+
+    def sftp(self, login: str, *commands: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run OpenSSH's `sftp` with a batch of commands."""
+        done = subprocess.run(
+            [
+                *("sftp", *self.openssh_options(login), "-P", str(self.port), "-b", "-"),
+                f"{login}@127.0.0.1",
+            ],
+            input="\n".join(commands) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=self.home,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+
+class Raw:
+    """SFTP packets as they are, for what no client sends."""
+
+    def __init__(self, channel: paramiko.Channel, *, init: bool = True) -> None:
+        self.channel = channel
+        self._next = 0
+        if init:
+            self.send(1, struct.pack(">I", 3), request=None)
+            self.version = self.receive()
+
+    def send(self, kind: int, body: bytes, *, request: int | None = -1) -> int:
+        """Send a request; its id is the answer's. A packet without an id has `request` None."""
+        if request == -1:
+            self._next += 1
+            request = self._next
+        start = struct.pack(">B", kind) if request is None else struct.pack(">BI", kind, request)
+        self.channel.sendall(struct.pack(">I", len(start) + len(body)) + start + body)
+        return request or 0
+
+    def receive(self) -> tuple[int, bytes]:
+        """The type and the rest of the next packet, its id (but for VERSION) first."""
+        length = struct.unpack(">I", self._exactly(4))[0]
+        packet = self._exactly(length)
+        return packet[0], packet[1:]
+
+    def _exactly(self, count: int) -> bytes:
+        pieces = io.BytesIO()
+        while pieces.tell() < count:
+            piece = self.channel.recv(count - pieces.tell())
+            if not piece:
+                raise EOFError
+            pieces.write(piece)
+        return pieces.getvalue()
+
+    def ask(self, kind: int, body: bytes) -> tuple[int, bytes]:
+        """The type of the answer to a request, and what follows its id."""
+        request = self.send(kind, body)
+        found, rest = self.receive()
+        assert struct.unpack(">I", rest[:4])[0] == request
+        return found, rest[4:]
+
+    def status(self, kind: int, body: bytes) -> tuple[int, str]:
+        """The code and the words of an answer that has to be a STATUS."""
+        found, rest = self.ask(kind, body)
+        assert found == 101, f"a packet of type {found}"
+        length = struct.unpack(">I", rest[4:8])[0]
+        return struct.unpack(">I", rest[:4])[0], rest[8 : 8 + length].decode()
+
+    def open(self, path: str, flags: int) -> bytes:
+        """The handle of an OPEN that has to succeed, as a string with its length."""
+        found, rest = self.ask(3, string(path) + struct.pack(">II", flags, 0))
+        assert found == 102, rest
+        return rest
+
+    def opens(self, path: str, flags: int) -> tuple[int, str]:
+        """The code and words of an OPEN that has to fail."""
+        return self.status(3, string(path) + struct.pack(">II", flags, 0))
+
+    def write(self, handle: bytes, offset: int, data: bytes) -> tuple[int, str]:
+        return self.status(6, handle + struct.pack(">Q", offset) + string(data))
+
+
+def string(value: str | bytes) -> bytes:
+    encoded = value.encode() if isinstance(value, str) else value
+    return struct.pack(">I", len(encoded)) + encoded
+
+
+@contextmanager
+def open_door(home: Path, **limits: Any) -> Iterator[Door]:
+    door = Door(home, replace(Sftp(), port=0, **limits))
+    door.start()
+    try:
+        yield door
+    finally:
+        door.stop()
+
+
+def names(entries: Sequence[str]) -> list[str]:
+    return sorted(entry for entry in entries if entry not in {".", ".."})
