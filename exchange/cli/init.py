@@ -76,10 +76,9 @@ def _host_keys(home: Home, kept: _Kept) -> tuple[keys.HostKey, ...]:
 
 
 def _readable(home: Home, kept: _Kept, logins: list[dict[str, str]]) -> list[str | Table]:
+    news = [path for path in kept.made if (home.root / path).is_file() and not path.endswith(".pub")]
     shown: list[str | Table] = [f"The home of a hub: {home.root}"]
-    for path in kept.made:
-        if (home.root / path).is_file() and not path.endswith(".pub"):
-            shown.append(f"  made       {path}")
+    shown += [f"  made       {path}" for path in news]
     if kept.there:
         shown.append(f"  was there  {len(kept.there)} files and folders, left as they are")
     if logins:

@@ -46,7 +46,7 @@ class Asked:
 
         console = show.console()
         for one in readable:
-            console.print(one)
+            console.print(one, soft_wrap=isinstance(one, str))  # a path is not broken in two
 
 
 class Command(click.Command):

@@ -1,5 +1,6 @@
 """How answers look on a terminal."""
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -11,9 +12,9 @@ WIDE = 200
 
 
 def console() -> Console:
-    """Where answers are shown: standard output, as wide as the terminal."""
-    asked = Console(highlight=False)
-    return asked if asked.is_terminal else Console(highlight=False, width=WIDE)
+    """Where answers are shown: standard output, as wide as the terminal. Brackets in names are brackets."""
+    width = None if sys.stdout.isatty() else WIDE
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:

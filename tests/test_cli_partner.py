@@ -1,0 +1,147 @@
+"""`meterhub partner`: who may log in, kept in files that stay right."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from config import partners
+from config.partners import Partners
+from exchange.cli.main import main
+
+PUBLIC = asyncssh.generate_private_key("ssh-ed25519", comment="first").export_public_key("openssh").decode()
+SECOND = asyncssh.generate_private_key("ssh-ed25519", comment="second").export_public_key("openssh").decode()
+
+
+class Hub:
+    """A home, and its command line."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root = root
+        self._capsys = capsys
+        (root / "config" / "partners").mkdir(parents=True)
+        (root / "config" / "meterhub.toml").touch()
+
+    @property
+    def partners(self) -> Partners:
+        return partners.load(self.root / "config" / "partners")
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """What is said on standard output and standard error."""
+        assert main(["--home", str(self.root), "partner", *words]) == code
+        said = self._capsys.readouterr()
+        return said.out + said.err
+
+    def ask(self, *words: str, code: int = 0) -> Any:
+        return json.loads(self.run(*words, "--json", code=code))
+
+    def add_cnp(self) -> None:
+        self.run(
+            *("add", "cnp", "--role", "edc", "--name", "CenterPoint [Energy]", "--duns", "957877905"),
+            *("--time-zone", "America/Chicago", "--key", PUBLIC, "--allow-from", "203.0.113.0/24"),
+        )
+
+
+@pytest.fixture
+def hub(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Hub:
+    return Hub(tmp_path, capsys)
+
+
+def test_a_new_partner_is_written_to_its_file_and_shown(hub: Hub) -> None:
+    hub.add_cnp()
+    cnp = hub.partners.by_id["cnp"]
+    assert (cnp.duns, str(cnp.zone), [str(one) for one in cnp.allow_from]) == (
+        "957877905",
+        "America/Chicago",
+        ["203.0.113.0/24"],
+    )
+    assert [key.comment for key in cnp.keys] == ["first"]
+    shown = hub.run("show", "cnp")
+    assert "CenterPoint [Energy]" in shown
+    assert cnp.keys[0].fingerprint in shown
+    (listed,) = hub.ask("list")
+    assert listed == hub.ask("show", "cnp")
+    assert "CenterPoint [Energy]" in hub.run("list")
+
+
+def test_a_hub_without_partners_says_how_to_add_one(hub: Hub) -> None:
+    assert "meterhub partner add" in hub.run("list")
+    assert hub.ask("list") == []
+
+
+def test_a_partner_that_cannot_be_is_refused_in_words_and_not_written(hub: Hub) -> None:
+    told = hub.run("add", "cnp", "--role", "edc", "--name", "CenterPoint", "--duns", "957877905", code=3)
+    assert "cnp.toml: time_zone is missing; wanted: an IANA time zone" in told
+    assert hub.partners.by_id == {}
+
+
+def test_a_duns_that_another_has_is_refused_and_not_written(hub: Hub) -> None:
+    hub.add_cnp()
+    told = hub.ask(
+        *("add", "twin", "--role", "edc", "--name", "Twin", "--duns", "957877905"),
+        *("--time-zone", "America/Chicago"),
+        code=3,
+    )
+    assert "twin.toml: duns is 957877905" in told["error"]["message"]
+    assert list(hub.partners.by_id) == ["cnp"]
+
+
+def test_a_partner_is_not_added_over_one_that_is_there(hub: Hub) -> None:
+    hub.add_cnp()
+    assert "there is a partner cnp already" in hub.run(
+        "add", "cnp", "--role", "auditor", "--name", "X", code=1
+    )
+
+
+@pytest.mark.parametrize("login", ["../cnp", "CNP", "a/b", "cnp.toml"])
+def test_a_login_that_could_lead_out_of_the_folder_is_refused(hub: Hub, login: str) -> None:
+    hub.run("add", login, "--role", "auditor", "--name", "X", code=3)
+    assert [path.name for path in hub.root.rglob("*.toml")] == ["meterhub.toml"]
+
+
+def test_a_door_that_was_shut_can_be_opened_again(hub: Hub) -> None:
+    hub.add_cnp()
+    assert "may not log in" in hub.run("disable", "cnp")
+    assert hub.partners.by_id["cnp"].disabled
+    assert "disabled" in hub.run("list")
+    hub.run("enable", "cnp")
+    assert not hub.partners.by_id["cnp"].disabled
+
+
+def test_keys_are_added_from_a_line_or_a_file_and_taken_away_again(hub: Hub, tmp_path: Path) -> None:
+    hub.add_cnp()
+    (tmp_path / "second.pub").write_text(SECOND)
+    answer = hub.ask("key", "add", "cnp", str(tmp_path / "second.pub"), "--expires", "2027-01-31")
+    assert [(key["comment"], key["expires"]) for key in answer["keys"]] == [
+        ("first", None),
+        ("second", "2027-01-31"),
+    ]
+    assert "already" in hub.run("key", "add", "cnp", SECOND, code=1)
+    hub.run("key", "remove", "cnp", "first")
+    assert [key.comment for key in hub.partners.by_id["cnp"].keys] == ["second"]
+    assert "second" in hub.run("key", "remove", "cnp", "first", code=1)
+
+
+def test_a_file_that_holds_no_single_public_key_is_refused(hub: Hub, tmp_path: Path) -> None:
+    hub.add_cnp()
+    private = asyncssh.generate_private_key("ssh-ed25519")
+    (tmp_path / "id").write_bytes(private.export_private_key("openssh"))
+    assert "wanted: one public key" in hub.run("key", "add", "cnp", str(tmp_path / "id"), code=1)
+    assert "this is not a public key" in hub.run("key", "add", "cnp", "none.pub", code=1)
+
+
+def test_a_partner_that_is_not_there_is_told_with_the_nearest(hub: Hub) -> None:
+    hub.add_cnp()
+    for words in (["show"], ["disable"], ["enable"], ["key", "add"], ["key", "remove"]):
+        more = ["x"] if words[0] == "key" else []
+        assert "is cnp meant?" in hub.run(*words, "cmp", *more, code=1)
+
+
+def test_while_any_partners_file_is_broken_no_other_is_changed(hub: Hub) -> None:
+    hub.add_cnp()
+    (hub.root / "config" / "partners" / "bad.toml").write_text("id = 3")
+    before = (hub.root / "config" / "partners" / "cnp.toml").read_text()
+    assert "bad.toml: id is 3" in hub.run("disable", "cnp", code=3)
+    assert (hub.root / "config" / "partners" / "cnp.toml").read_text() == before

@@ -1,0 +1,238 @@
+"""Partners: one file each, taken whole or refused in words, and read again when it changes."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import date
+from ipaddress import ip_network
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import asyncssh
+import pytest
+import structlog
+
+from config import log, partner_file, partners
+from config.errors import PartnerError, RefusedError
+from config.home import Home
+from config.partners import PartnersFolder, Role
+from config.settings import Settings
+
+KEY = asyncssh.generate_private_key("ssh-ed25519", comment="night-batch")
+OTHER = asyncssh.generate_private_key("ssh-ed25519", comment="by hand")
+PUBLIC = KEY.export_public_key("openssh").decode().strip()
+OTHER_PUBLIC = OTHER.export_public_key("openssh").decode().strip()
+
+CNP = f"""
+id = "cnp"                      # also the login
+role = "edc"
+name = "CenterPoint Energy"
+duns = "957877905"
+time_zone = "America/Chicago"
+authorized_keys = ["{PUBLIC}", {{ key = "{OTHER_PUBLIC}", expires = 2027-01-31 }}]
+allow_from = ["203.0.113.0/24", "2001:db8::1"]
+"""
+PRAIRIE = 'id = "prairie"\nrole = "egs"\nname = "Prairie Power"\nduns = "990000011"\n'
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    found = Home(tmp_path)
+    found.lay_out()
+    log.configure(found, Settings(), console=False, strict=True)
+    yield found
+    structlog.reset_defaults()
+
+
+def _events(home: Home) -> list[dict[str, object]]:
+    lines = [line for file in sorted(home.logs.iterdir()) for line in file.read_text().splitlines()]
+    return [json.loads(line) for line in lines]
+
+
+def _refusal(text: str, file: str = "cnp.toml") -> str:
+    with pytest.raises(PartnerError) as refused:
+        partners.parse(text, file=file)
+    return refused.value.message
+
+
+def test_a_partners_file_is_taken_as_it_is_written() -> None:
+    cnp = partners.parse(CNP, file="cnp.toml")
+    assert (cnp.id, cnp.role, cnp.name, cnp.duns) == ("cnp", Role.EDC, "CenterPoint Energy", "957877905")
+    assert cnp.zone == ZoneInfo("America/Chicago")
+    assert cnp.channels == {"4", "1"}
+    assert cnp.allow_from == (ip_network("203.0.113.0/24"), ip_network("2001:db8::1/128"))
+    assert not cnp.disabled
+    first, second = cnp.keys
+    assert (first.line, first.comment, first.expires) == (PUBLIC, "night-batch", None)
+    assert (second.comment, second.expires) == ("by hand", date(2027, 1, 31))
+    assert first.fingerprint == KEY.get_fingerprint()
+
+
+def test_auditors_and_third_parties_need_no_duns_and_have_no_zone() -> None:
+    for role in (Role.AUDITOR, Role.THIRD_PARTY):
+        one = partners.parse(f'id = "x"\nrole = "{role}"\nname = "X"', file="x.toml")
+        assert (one.duns, one.zone, one.channels) == ("", None, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('"cnp"', '"CNP"', 'cnp.toml: id is "CNP"; wanted: a to z first'),
+        ('"cnp"', '"../etc"', 'cnp.toml: id is "../etc"; wanted: a to z first'),
+        ('"cnp"', '"cnq"', 'cnp.toml: id is "cnq"; wanted: cnp, as its file is named'),
+        ('role = "edc"', 'role = "edk"', 'role is "edk"; wanted: edc or egs or third_party or auditor'),
+        ('role = "edc"', "", "role is missing; wanted: edc or egs"),
+        ('name = "CenterPoint Energy"', "", "name is missing; wanted: a name"),
+        ('"957877905"', "957877905", "duns is 957877905; wanted: 9 to 13 of A-Z and 0-9"),
+        ('"957877905"', '"12345678"', 'duns is "12345678"; wanted: 9 to 13'),
+        ('"America/Chicago"', '"America/Chigaco"', 'time_zone is "America/Chigaco"; wanted: an IANA time zone such as America/Chicago'),
+        ('time_zone = "America/Chicago"', "", "time_zone is missing; wanted: an IANA time zone"),
+        ("203.0.113.0/24", "203.0.113.7/24", 'allow_from is "203.0.113.7/24"; wanted: a network'),
+        ("time_zone", "timezone", "there is no key timezone; the nearest is time_zone"),
+        ("ssh-ed25519", "ssh-dss", "wanted: a public key"),
+        (PUBLIC, PUBLIC[:60], "the middle part is cut off"),
+        (PUBLIC, "ssh-ed25519 A*A", "the middle part is not base64"),
+        (PUBLIC, f"command=x {PUBLIC}", "with no options before it"),
+        (PUBLIC, OTHER_PUBLIC, "wanted: each key once"),
+        ("2027-01-31", '"soon"', "a date such as 2027-01-31"),
+        ("expires", "until", "only `key` and `expires`"),
+        ('role = "edc"', 'role = "egs"', 'time_zone is "America/Chicago"; wanted: nothing; a partner of role egs has none'),
+        ("allow_from", "channels = []\nallow_from", "channels is []; wanted: at least one channel"),
+        ("allow_from", "channels = [4]\nallow_from", "channels is 4; wanted: channels in quotes"),
+        ("allow_from", "disabled = 1\nallow_from", "disabled is 1; wanted: true or false"),
+        ("role =", "role ==", "cnp.toml: Invalid value"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_partners_file_is_refused_in_words(before: str, after: str, said: str) -> None:
+    assert before in CNP
+    assert said in _refusal(CNP.replace(before, after))
+
+
+def test_a_supplier_may_not_ask_for_a_format_that_is_not_laid_out() -> None:
+    assert partners.parse(PRAIRIE + 'format = "lse"', file="prairie.toml").format == "lse"
+    assert "no other format is laid out yet" in _refusal(PRAIRIE + 'format = "csv"', "prairie.toml")
+
+
+def test_a_weak_rsa_key_is_refused_and_a_strong_one_taken() -> None:
+    def file(bits: int) -> str:
+        key = asyncssh.generate_private_key("ssh-rsa", key_size=bits)
+        return PRAIRIE + f'authorized_keys = ["{key.export_public_key("openssh").decode().strip()}"]'
+
+    assert "at least 2048 bits; this one has 1024" in _refusal(file(1024), "prairie.toml")
+    assert len(partners.parse(file(2048), file="prairie.toml").keys) == 1
+
+
+@pytest.mark.parametrize("kind", ["ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"])
+def test_elliptic_keys_are_taken_with_openssh_fingerprints(kind: str) -> None:
+    key = asyncssh.generate_private_key(kind)
+    text = PRAIRIE + f'authorized_keys = ["{key.export_public_key("openssh").decode().strip()}"]'
+    assert partners.parse(text, file="prairie.toml").keys[0].fingerprint == key.get_fingerprint()
+
+
+def test_a_private_key_is_refused_and_not_repeated() -> None:
+    secret = KEY.export_private_key("openssh").decode().replace("\n", " ").strip()
+    for entry in (f'"{secret}"', f'{{ key = "{secret}" }}'):
+        told = _refusal(PRAIRIE + f"authorized_keys = [{entry}]", "prairie.toml")
+        assert "this is a private one" in told
+        assert secret[40:100] not in told
+
+
+def test_all_mistakes_of_all_files_are_named_at_once() -> None:
+    with pytest.raises(PartnerError) as refused:
+        partners.gather({"cnp.toml": CNP.replace("edc", "x"), "prairie.toml": PRAIRIE.replace("99", "!")})
+    assert "cnp.toml: role" in refused.value.message
+    assert "prairie.toml: duns" in refused.value.message
+
+
+def test_two_partners_of_one_role_may_not_share_a_duns() -> None:
+    twin = PRAIRIE.replace("prairie", "twin")
+    with pytest.raises(
+        PartnerError, match=r"twin\.toml: duns is 990000011; wanted: one that no other egs has"
+    ):
+        partners.gather({"prairie.toml": PRAIRIE, "twin.toml": twin})
+    other_role = PRAIRIE.replace("prairie", "twin").replace('"egs"', '"third_party"')
+    assert len(partners.gather({"prairie.toml": PRAIRIE, "twin.toml": other_role}).by_id) == 2
+
+
+def test_partners_are_found_by_login_role_and_duns(tmp_path: Path) -> None:
+    (tmp_path / "cnp.toml").write_text(CNP)
+    (tmp_path / "prairie.toml").write_text(PRAIRIE)
+    (tmp_path / ".cnp.toml.aside.toml").write_text("half")
+    (tmp_path / "prairie.toml~").write_text("an editor's")
+    known = partners.load(tmp_path)
+    assert list(known.by_id) == ["cnp", "prairie"]
+    assert known.get("nobody") is None
+    assert [one.id for one in known.edcs] == ["cnp"]
+    assert [one.id for one in known.egss] == ["prairie"]
+    assert known.by_duns(Role.EGS, "990000011") is known.get("prairie")
+    assert known.by_duns(Role.EDC, "990000011") is None
+
+
+def test_a_folder_that_is_missing_holds_no_partners(tmp_path: Path) -> None:
+    assert partners.load(tmp_path / "none").by_id == {}
+
+
+def test_a_change_is_seen_at_the_next_look(home: Home) -> None:
+    folder = PartnersFolder(home.partners)
+    assert folder.current().by_id == {}
+    file = home.partners / "prairie.toml"
+    file.write_text(PRAIRIE)
+    assert list(folder.current().by_id) == ["prairie"]
+    same = folder.current()
+    assert folder.current() is same
+    file.write_text(PRAIRIE.replace("Prairie", "Gulf"))
+    os.utime(file, ns=(1, 1))
+    assert folder.current().by_id["prairie"].name == "Gulf Power"
+    file.unlink()
+    assert folder.current().by_id == {}
+    assert [event["event"] for event in _events(home)] == ["partners.read"] * 3
+
+
+def test_a_broken_edit_leaves_everything_as_it_was_and_is_told_once(home: Home) -> None:
+    file = home.partners / "prairie.toml"
+    file.write_text(PRAIRIE)
+    folder = PartnersFolder(home.partners)
+    file.write_text(PRAIRIE + "allow_from = 3\n")
+    for _ in range(3):
+        assert folder.current().by_id["prairie"].name == "Prairie Power"
+    (event,) = _events(home)
+    assert (event["event"], event["level"]) == ("partners.refused", "error")
+    assert "prairie.toml: allow_from is 3" in str(event["mistakes"])
+    file.write_text(PRAIRIE.replace("Prairie", "Gulf"))
+    assert folder.current().by_id["prairie"].name == "Gulf Power"
+
+
+def test_a_hub_does_not_start_with_a_broken_file(home: Home) -> None:
+    (home.partners / "prairie.toml").write_text("id = 3")
+    with pytest.raises(PartnerError):
+        PartnersFolder(home.partners)
+
+
+def test_edits_keep_what_people_wrote_in_a_file() -> None:
+    text = partner_file.with_disabled(CNP, True)
+    assert "# also the login" in text
+    assert partners.parse(text, file="cnp.toml").disabled
+    assert partner_file.with_disabled(text, False) == CNP.replace(" }", "}")
+
+
+def test_a_key_can_be_added_with_its_last_day_and_removed_by_comment_or_fingerprint() -> None:
+    third = asyncssh.generate_private_key("ssh-ed25519", comment="third")
+    public = third.export_public_key("openssh").decode()
+    text = partner_file.with_key(CNP, public, expires=date(2026, 12, 31))
+    added = partners.parse(text, file="cnp.toml").keys[-1]
+    assert (added.comment, added.expires) == ("third", date(2026, 12, 31))
+    for which in ("third", third.get_fingerprint()):
+        after = partners.parse(partner_file.without_key(text, which), file="cnp.toml")
+        assert [key.comment for key in after.keys] == ["night-batch", "by hand"]
+
+
+def test_no_key_is_added_twice_and_none_removed_by_guess() -> None:
+    with pytest.raises(RefusedError, match="already"):
+        partner_file.with_key(CNP, PUBLIC)
+    with pytest.raises(RefusedError, match="this is not a public key"):
+        partner_file.with_key(CNP, "ssh-ed25519")
+    with pytest.raises(RefusedError, match="0 keys have the fingerprint or comment 'x'"):
+        partner_file.without_key(CNP, "x")
+    same = CNP.replace("by hand", "night-batch")
+    with pytest.raises(RefusedError, match="2 keys have"):
+        partner_file.without_key(same, "night-batch")
