@@ -13,7 +13,7 @@ PACKAGES = ("exchange", "jobs", "config", "schemas")
 BIN = Path(sys.executable).parent
 
 # Who may look at a clock. Everything else is handed `now`.
-CLOCK_OWNERS = {"exchange/app.py", "jobs/schedule.py"}
+CLOCK_OWNERS = {"exchange/app.py", "jobs/clock.py", "jobs/schedule.py"}
 CLOCKS = {
     ("datetime", "now"),
     ("datetime", "utcnow"),
