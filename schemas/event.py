@@ -16,6 +16,54 @@ class Event:
 
 
 EVENTS: Mapping[str, Event] = {
+    # the life of a drop: `about` is its id, `partner` its sender
+    "drop.incomplete": Event("an upload broke off and is kept to be resumed", ("name", "bytes")),
+    "drop.misnamed": Event("a whole upload waits to be renamed to the agreed form", ("name",)),
+    "drop.arrived": Event("a whole upload of an agreed name is in", ("name",)),
+    "drop.received": Event("it is hashed and archived for good", ("sha256", "bytes")),
+    "drop.accepted": Event("name, sender and size are right and the bytes are new", ("kind",)),
+    "drop.loaded": Event("what is good of it is in the lake, or its sync part is kept"),
+    "drop.refused": Event(
+        "nothing of it is loaded; the first fault's code, and how many", ("faults", "code")
+    ),
+    "drop.duplicate": Event("the same bytes came before, as the drop named", ("of",)),
+    "drop.discarded": Event("an upload that never became whole is gone", ("why",)),
+    # the life of a sync: `about` is its id, `partner` its EDC
+    "sync.begun": Event("the first part of a sync is kept", ("parts",)),
+    "sync.completed": Event("all parts of a sync are there"),
+    "sync.assembled": Event("its roster is written, and nothing speaks against it", ("rows",)),
+    "sync.held": Event(
+        "it moves more accounts than sync.brake allows; an operator decides", ("moved", "share")
+    ),
+    "sync.approved": Event("an operator let a held sync pass", ("by",)),
+    "sync.refused": Event("an operator sent a held sync away", ("by",)),
+    "sync.enforced": Event("it says from now on who may see what", ("accounts", "moved", "withdrawn")),
+    "sync.superseded": Event("another sync is in force instead", ("by",)),
+    "sync.rejected": Event("its parts do not agree; the one before stays in force", ("why",)),
+    "sync.outdated": Event("a sync of a later date is in force; this one never will be"),
+    # publication: `about` is the publication or file, `partner` the EDC or EGS
+    "publication.recorded": Event(
+        "its files are staged and in the ledger", ("files", "blocks", "through_seq")
+    ),
+    "publication.laid_out": Event("its files have appeared in outbound folders"),
+    "publication.withheld": Event("nothing of an EDC is published: no sync, or too old a one", ("why",)),
+    "outbound.withdrawn": Event("a file is taken back: a sync takes an account in it", ("by", "rewrite")),
+    "outbound.collected": Event("an EGS has read a file", ("bytes", "of", "whole", "address")),
+    "outbound.expired": Event("a file has lain for outbound.keep_days and is gone"),
+    # the deadline: `about` is EDC/usage day, `partner` the EDC
+    "deadline.warned": Event(
+        "blocks are missing still at a time of warning", ("loaded", "due", "minutes_left")
+    ),
+    "deadline.met": Event("all that was due was loaded in time", ("expected", "in_time", "late", "missing")),
+    "deadline.missed": Event("something that was due was not", ("expected", "in_time", "late", "missing")),
+    "deadline.unjudged": Event("no verdict: there was no sync to hold the day to", ("expected", "in_time")),
+    "deadline.awaited": Event("the verdict waits for drops that came in time", ("drops",)),
+    # the hub's own work
+    "hub.started": Event("the hub is open", ("port", "workers")),
+    "hub.stopped": Event("the hub has drained and is closed"),
+    "work.failed": Event("a step stopped with an error; it is tried again at the next sweep", ("task",)),
+    "pool.rebuilt": Event("a worker process died; its work is taken up again"),
+    # configuration and libraries
     "partners.read": Event("the partners' files were read again after a change", ("partners",)),
     "partners.refused": Event("a change to a partner's file cannot be taken; it is as before", ("mistakes",)),
     "library.warned": Event("a library we use had something to say", ("library", "message")),

@@ -1,1 +1,1 @@
-"""What is kept: the ledger, the lake, the archive and the mailboxes on disk."""
+"""Where things are kept: the ledger, the lake, the archive and the mailboxes of one home."""

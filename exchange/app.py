@@ -1,0 +1,167 @@
+"""The wiring: one hub of one home, its doors, its schedule and its clock put together. Nowhere else are they."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from config import log as log_setup
+from config.home import Home
+from config.partners import Partner
+from config.settings import Settings
+from exchange import keys
+from exchange.desk import Refused, SessionInfo
+from exchange.server import Doors
+from jobs import executor, pipeline
+from jobs.clock import RunningClock
+from jobs.schedule import Schedule
+from jobs.steps import arrive, collect
+from jobs.stores.opened import Stores
+from schemas.drop import Drop, Stage
+
+log = structlog.get_logger()
+
+DRAIN_SECONDS = 120.0  # that loads have for their end; what has not ended is taken up at the next start
+
+
+class Counter:
+    """The hub's side of `exchange.desk.Desk`: what happens at the doors becomes drops and collections."""
+
+    def __init__(self, stores: Stores, clock: pipeline.Clock, wake: Callable[[str], None]) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._wake = wake
+
+    def now(self) -> datetime:
+        return self._clock()
+
+    def partner(self, login: str) -> Partner | None:
+        found = self._stores.partners.current().get(login)
+        return None if found is None or found.disabled else found
+
+    def mailbox(self, partner: Partner, folder: str) -> Path:
+        return self._stores.mailboxes.folder(partner.id, folder)
+
+    def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
+        _only_inbound(folder)
+        with _in_words():
+            self._arrived(arrive.ended(partner_id, name, stores=self._stores, now=self.now()))
+
+    def upload_broken(
+        self, partner_id: str, folder: str, name: str, *, received: int, session: SessionInfo
+    ) -> None:
+        _only_inbound(folder)
+        arrive.broken(partner_id, name, size=received, stores=self._stores, now=self.now())
+
+    def file_renamed(
+        self, partner_id: str, folder: str, old: str, new: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        _only_inbound(folder)
+        with _in_words():
+            drop = arrive.renamed(partner_id, old, new, whole=whole, stores=self._stores, now=self.now())
+            self._arrived(drop)
+
+    def file_removed(
+        self, partner_id: str, folder: str, name: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        _only_inbound(folder)
+        with _in_words():
+            arrive.removed(partner_id, name, whole=whole, stores=self._stores, now=self.now())
+
+    def read_ended(
+        self,
+        partner_id: str,
+        folder: str,
+        name: str,
+        *,
+        size: int,
+        sent: int,
+        whole: bool,
+        began: datetime,
+        ended: datetime,
+        session: SessionInfo,
+    ) -> None:
+        if folder == "outbound":
+            reading = collect.Reading(
+                partner=partner_id,
+                name=name,
+                sent=sent,
+                whole=whole,
+                began=began,
+                ended=ended,
+                session=session.id,
+                address=session.address,
+                key_fingerprint=session.key_fingerprint,
+            )
+            collect.collect(reading, stores=self._stores)
+
+    def _arrived(self, drop: Drop) -> None:
+        if drop.stage is Stage.ARRIVED:
+            self._wake(drop.id)
+
+
+class Hub:
+    """A hub that is open: partners can log in, and what is due is done."""
+
+    def __init__(self, home: Home, settings: Settings, clock: pipeline.Clock) -> None:
+        self.stores = Stores.open(home, settings)
+        self.schedule = Schedule(self.stores, clock)
+        desk = Counter(self.stores, lambda: self.schedule.clock(), self.schedule.wake)
+        self.doors = Doors(desk, settings.sftp, keys.load_host_keys(home.host_keys))
+
+    async def start(self) -> None:
+        """Take up what lay between two steps, then open the doors, then begin to sweep."""
+        now = self.schedule.clock()
+        for edc in self.stores.partners.current().edcs:
+            # Nobody can be uploading yet: what is unfinished broke off when the hub went.
+            await asyncio.to_thread(arrive.adopt, edc.id, stores=self.stores, now=now, parts=True)
+        await self.doors.start()
+        self.schedule.start()
+        log.info("hub.started", port=self.doors.port, workers=executor.workers(self.stores.settings))
+
+    async def stop(self) -> int:
+        """Close the doors, let loads end, and close. How many loads are left for the next start."""
+        await self.doors.drain()
+        left = await asyncio.to_thread(self.schedule.stop, seconds=DRAIN_SECONDS)
+        self.stores.close()
+        log.info("hub.stopped", left=left)
+        return left
+
+
+def serve(home: Home, settings: Settings, *, console: bool, opened: Callable[[Hub], None]) -> int:
+    """Run a hub until SIGTERM or SIGINT, then drain it. How many loads are left for the next start."""
+    log_setup.configure(home, settings, console=console)
+
+    async def run() -> int:
+        enough = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, enough.set)
+        hub = Hub(home, settings, RunningClock())
+        await hub.start()
+        opened(hub)
+        hub.schedule.sweep()
+        await enough.wait()
+        return await hub.stop()
+
+    # uvloop is the one clear gain that was found for transfers (see README.md)
+    import uvloop
+
+    return uvloop.run(run())
+
+
+def _only_inbound(folder: str) -> None:
+    if folder != "inbound":
+        raise Refused("this hub does not answer history requests yet; nothing can be uploaded here")
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except arrive.TakenError as error:
+        raise Refused(str(error)) from error

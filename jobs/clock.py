@@ -1,0 +1,32 @@
+"""Clocks. Only exchange/app.py and jobs/schedule.py own one; everything else is handed an instant.
+
+Both kinds travel to worker processes as values.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class RunningClock:
+    """The machine's clock, or one that is ahead of it by a fixed span and runs on."""
+
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    @classmethod
+    def reading(cls, instant: datetime) -> "RunningClock":
+        """A clock that shows `instant` now and runs on from there."""
+        return cls(instant - datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class StandingClock:
+    """A clock that shows one instant for good."""
+
+    instant: datetime
+
+    def __call__(self) -> datetime:
+        return self.instant

@@ -1,0 +1,59 @@
+"""Where work is done: the one place that changes when it moves to other machines.
+
+Tasks are functions of small values that are safe to run twice; they answer with small values.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from config.errors import OperatorError
+from config.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def workers(settings: Settings) -> int:
+    """How many tasks run side by side: the setting, or the number of cores."""
+    return settings.workers or len(os.sched_getaffinity(0))
+
+
+def make_executor(settings: Settings, *, prepare: Callable[..., None], given: tuple[Any, ...]) -> Executor:
+    """Processes of this machine, or a Dask cluster's. `prepare(*given)` is called once in each process
+    of this machine.
+    """
+    if settings.executor.startswith("dask://"):
+        return _dask(settings.executor)
+    return ProcessPoolExecutor(
+        workers(settings),
+        # Not forked from the server: it has threads, an event loop and open connections.
+        mp_context=multiprocessing.get_context("forkserver"),
+        initializer=prepare,
+        initargs=given,
+    )
+
+
+def _dask(address: str) -> Executor:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise OperatorError(
+            "dask-missing", f"executor is {address}, and Dask is not installed", "pip install meterhub[dask]"
+        ) from error
+    executor: Executor = Client(address.replace("dask://", "tcp://", 1)).get_executor(retries=2, pure=False)
+    return executor
+
+
+class Inline(Executor):
+    """Does each task at once, in this process: for a command with little to do."""
+
+    def submit(self, task: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(task(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future

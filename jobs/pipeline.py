@@ -1,0 +1,135 @@
+"""The way of a drop: which step comes after which, and how far one may go at once.
+
+`WAY` is the order. A drop is taken along it by `advance`, by whoever holds its claim, from wherever it
+stands: after a crash the same steps are taken again, and each is safe to take twice.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from config.partners import Partner
+from jobs.steps import accept, collect, commit, deadline, finish, parse, publish, receive, sync
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import claims, drops, runs, syncs
+from jobs.stores.ledger.syncs import Sync
+from schemas import file_name, sync_file
+from schemas.drop import UNDER_WAY, Drop, Stage
+from schemas.fault import Fault
+from schemas.usage_day import local_date
+
+Clock = Callable[[], datetime]
+
+WAY = (receive.receive, accept.accept, parse.parse, commit.commit, publish.publish, collect.collect)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advanced:
+    """How far the drop has come now."""
+
+    drop: Drop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedElsewhere:
+    """Another process takes this drop along at this moment."""
+
+    drop_id: str
+
+
+def advance(drop_id: str, *, stores: Stores, clock: Clock) -> Advanced | ClaimedElsewhere:
+    """Take a drop as far along its way as it can go by itself, and write its receipts."""
+    with claims.claimed(stores.ledger, f"drop:{drop_id}", owner=stores.owner, now=clock()) as mine:
+        if not mine:
+            return ClaimedElsewhere(drop_id=drop_id)
+        with stores.ledger.read() as tx:
+            drop = drops.get(tx, drop_id)
+        sender = stores.partners.current().get(drop.partner)
+        if drop.stage in UNDER_WAY:
+            drop = _advance(drop, sender, stores=stores, clock=clock)
+        if drop.receipt_due:
+            drop = finish.finish(drop, sender=sender, stores=stores)
+    _follow_up(drop, sender, stores=stores, clock=clock)
+    return Advanced(drop=drop)
+
+
+def _advance(drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clock) -> Drop:
+    content = None
+    if drop.stage is Stage.ARRIVED or drop.in_inbound:
+        received = receive.receive(drop, stores=stores, now=clock())
+        if isinstance(received, receive.Vanished):
+            return received.drop
+        drop, content = received.drop, received.content
+    if drop.stage is Stage.RECEIVED:
+        accepted = accept.accept(drop, sender=sender, stores=stores, now=clock())
+        if isinstance(accepted, accept.Refused):
+            finish.faults(accepted.drop, accepted.faults, stores=stores)
+        drop = accepted.drop
+    if drop.stage is Stage.ACCEPTED and sender is not None:
+        content = stores.archive.read(drop.sha256) if content is None else content
+        drop = _load(drop, content, sender, stores=stores, clock=clock)
+    return drop
+
+
+def _load(drop: Drop, content: bytes, sender: Partner, *, stores: Stores, clock: Clock) -> Drop:
+    """Parse an accepted drop, and commit what is good of it."""
+    name = file_name.parse(drop.name)
+    assert isinstance(name, file_name.FileName) and sender.zone is not None  # or it were not accepted
+    parsed = parse.parse(
+        content,
+        name=name,
+        sender=sender,
+        limits=stores.settings.limits,
+        today=local_date(drop.arrived_at, sender.zone),
+    )
+    if isinstance(parsed, parse.Unusable):
+        return _refuse(drop, parsed.faults, parsed.rejected, stores=stores, now=clock())
+    if isinstance(parsed, sync_file.Part):
+        return sync.keep(drop, parsed, stores=stores, now=clock()).drop
+    finish.faults(drop, parsed.faults, stores=stores)
+    committed = commit.commit(
+        drop,
+        parsed.blocks,
+        faults=parsed.faults,
+        rejected=parsed.rejected,
+        edc=sender,
+        stores=stores,
+        now=clock(),
+    )
+    if isinstance(committed, commit.AllLate):
+        rejected = parsed.rejected + len(parsed.blocks)
+        return _refuse(drop, committed.faults, rejected, stores=stores, now=clock())
+    return committed.drop
+
+
+def _refuse(drop: Drop, faults: tuple[Fault, ...], rejected: int, *, stores: Stores, now: datetime) -> Drop:
+    finish.faults(drop, faults, stores=stores)
+    with stores.ledger.write() as tx:
+        return drops.refuse(tx, drop, faults, blocks_rejected=rejected, at=now)
+
+
+def _follow_up(drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clock) -> None:
+    """What a loaded drop sets off: its sync, or a new report of a day that was judged already."""
+    if drop.stage is not Stage.LOADED or sender is None:
+        return
+    if drop.sync_id:
+        with stores.ledger.read() as tx:
+            found = syncs.get(tx, drop.sync_id)
+        if found.state in UNSETTLED:
+            settle(found, edc=sender, stores=stores, clock=clock)
+    for day in drop.usage_days if drop.blocks_late else ():
+        with stores.ledger.read() as tx:
+            judged = runs.verdict(tx, edc=sender.id, day=day)
+        if judged is not None:
+            deadline.judge(sender, day, stores=stores, now=clock())
+
+
+UNSETTLED = ("complete", "withdrawing")
+
+
+def settle(found: Sync, *, edc: Partner, stores: Stores, clock: Clock) -> sync.Settled:
+    """Bring a complete sync into force if nothing speaks against it; then write withdrawn files again."""
+    settled = sync.settle(found, edc=edc, stores=stores, now=clock())
+    if isinstance(settled, sync.InForce) and settled.withdrawn:
+        publish.publish(edc, stores=stores, now=clock())
+    return settled

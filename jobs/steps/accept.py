@@ -1,0 +1,81 @@
+"""accept: is this a file that its sender may send, and has not sent before?"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from config.partners import Partner
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import drops
+from schemas import file_name
+from schemas.drop import Drop, Outcome, Stage
+from schemas.fault import Fault
+from schemas.file_name import FileName, Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The drop may be parsed."""
+
+    drop: Drop
+    name: FileName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlreadyHeld:
+    """The same bytes came from the same sender before, as the drop `earlier`."""
+
+    drop: Drop
+    earlier: Drop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Nothing of the drop is loaded; `faults` say why."""
+
+    drop: Drop
+    faults: tuple[Fault, ...]
+
+
+def accept(drop: Drop, *, sender: Partner | None, stores: Stores, now: datetime) -> (
+    Accepted | AlreadyHeld | Refused
+):  # fmt: skip
+    """Judge a received drop by its name, sender, size and hash."""
+    name = file_name.parse(drop.name)
+    fault = name if isinstance(name, Fault) else fault_of(name, sender=sender, size=drop.bytes)
+    with stores.ledger.write() as tx:
+        if fault is not None:
+            faults = (fault,)
+            moved = drops.refuse(tx, drop, faults, at=now)
+            return Refused(drop=moved, faults=faults)
+        assert isinstance(name, FileName)  # narrowed by the fault above
+        earlier = drops.twin(tx, drop)
+        if earlier is not None:
+            moved = drops.move(
+                tx,
+                drop,
+                Stage.DUPLICATE,
+                at=now,
+                say={"of": earlier.id},
+                kind=str(name.kind),
+                outcome=Outcome.DUPLICATE,
+                receipt_due=True,
+                duplicate_of=earlier.id,
+            )
+            return AlreadyHeld(drop=moved, earlier=earlier)
+        moved = drops.move(
+            tx, drop, Stage.ACCEPTED, at=now, say={"kind": str(name.kind)}, kind=str(name.kind)
+        )
+        return Accepted(drop=moved, name=name)
+
+
+def fault_of(name: FileName, *, sender: Partner | None, size: int) -> Fault | None:
+    """What is wrong with a file of a legal name, before it is opened."""
+    if sender is None:
+        return Fault(code="sender", found=name.duns, wanted="a partner that the hub knows")
+    if name.duns != sender.duns:
+        return Fault(code="sender", found=name.duns, wanted=f"{sender.duns}, the DUNS of {sender.id}")
+    if name.kind is Kind.SUMMARY:
+        return Fault(code="kind-not-taken", found=str(name.kind), wanted=f"{Kind.INTERVALS} or {Kind.SYNC}")
+    if size == 0:
+        return Fault(code="empty", found="0 bytes", wanted="a file with content")
+    return None

@@ -1,0 +1,140 @@
+"""arrive: an upload has ended, broken off, been renamed or removed; its drop begins, waits or goes.
+
+The file's new name and the drop's row are one: the rename is made inside the transaction. A crash between
+them leaves a whole file without a row, which `adopt` finds.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import drops
+from schemas import file_name, receipt
+from schemas.drop import IN_INBOUND, Drop, Stage
+from schemas.fault import Fault
+
+
+class TakenError(Exception):
+    """The file is the hub's already, or about to be: its partner can no longer change it."""
+
+
+def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop:
+    """The client closed a whole upload: give it its name, and begin its drop."""
+    part, whole = stores.mailboxes.part(partner, name), stores.mailboxes.whole(partner, name)
+    with stores.ledger.write() as tx:
+        drop = drops.in_inbound(tx, partner=partner, name=name)
+        if drop is not None and drop.stage not in (Stage.INCOMPLETE, Stage.MISNAMED):
+            raise TakenError(f"{name} is still being taken in; wait for its receipt")
+        size = part.stat().st_size
+        stage = _stage(name)
+        if drop is None:
+            drop = drops.begin(tx, partner=partner, name=name, stage=stage, at=now, size=size)
+        else:
+            say = {"name": name, "bytes": size}
+            drop = drops.move(tx, drop, stage, at=now, say=say, bytes=size, arrived_at=now)
+        part.rename(whole)
+    return drop
+
+
+def broken(partner: str, name: str, *, size: int, stores: Stores, now: datetime) -> Drop:
+    """An upload broke off after `size` bytes: it is kept to be resumed."""
+    with stores.ledger.write() as tx:
+        drop = drops.in_inbound(tx, partner=partner, name=name)
+        if drop is None:
+            return drops.begin(tx, partner=partner, name=name, stage=Stage.INCOMPLETE, at=now, size=size)
+        say = {"name": name, "bytes": size}
+        return drops.move(tx, drop, Stage.INCOMPLETE, at=now, say=say, bytes=size, arrived_at=now)
+
+
+def renamed(partner: str, old: str, new: str, *, whole: bool, stores: Stores, now: datetime) -> Drop:
+    """The partner renames a file of its inbound/. Under a name of the agreed form, a whole one arrives."""
+    path = stores.mailboxes.whole if whole else stores.mailboxes.part
+    with stores.ledger.write() as tx:
+        there = drops.in_inbound(tx, partner=partner, name=new)
+        if there is not None:
+            _open_to_change(there)
+            _drop_out(tx, there, why=f"{old} was renamed over it", now=now)
+        drop = drops.in_inbound(tx, partner=partner, name=old)
+        source = path(partner, old)
+        stage = _stage(new) if whole else Stage.INCOMPLETE
+        if drop is None:
+            size = source.stat().st_size
+            drop = drops.begin(tx, partner=partner, name=new, stage=stage, at=now, size=size)
+        else:
+            _open_to_change(drop)
+            say = {"name": new, "was": old}
+            drop = drops.move(tx, drop, stage, at=now, say=say, name=new, arrived_at=now)
+        source.rename(path(partner, new))
+    return drop
+
+
+def removed(partner: str, name: str, *, whole: bool, stores: Stores, now: datetime) -> None:
+    """The partner takes back an upload that the hub has not taken in."""
+    path = stores.mailboxes.whole(partner, name) if whole else stores.mailboxes.part(partner, name)
+    with stores.ledger.write() as tx:
+        drop = drops.in_inbound(tx, partner=partner, name=name)
+        if drop is not None:
+            _open_to_change(drop)
+            _drop_out(tx, drop, why="removed by its sender", now=now)
+        path.unlink()
+
+
+def adopt(partner: str, *, stores: Stores, now: datetime, parts: bool) -> list[Drop]:
+    """Begin drops for files that a crash left without one. `parts`: broken uploads too, which is right
+    only while nobody can be uploading.
+    """
+    found = []
+    for name, whole in list(stores.mailboxes.uploads(partner)):
+        if not whole and not parts:
+            continue
+        path = stores.mailboxes.whole(partner, name) if whole else stores.mailboxes.part(partner, name)
+        with stores.ledger.write() as tx:
+            if drops.in_inbound(tx, partner=partner, name=name) is None and path.exists():
+                stage = _stage(name) if whole else Stage.INCOMPLETE
+                size = path.stat().st_size
+                found.append(drops.begin(tx, partner=partner, name=name, stage=stage, at=now, size=size))
+    return found
+
+
+def wait_no_longer(*, stores: Stores, now: datetime) -> list[Drop]:
+    """Whole files whose rename has not come in time go on under the name they have."""
+    before = now - timedelta(minutes=stores.settings.inbound.rename_minutes)
+    with stores.ledger.read() as tx:
+        waiting = [drop for drop in drops.at_stage(tx, [Stage.MISNAMED]) if drop.arrived_at <= before]
+    gone_on = []
+    for drop in waiting:
+        with stores.ledger.write() as tx:
+            if drops.get(tx, drop.id).stage is Stage.MISNAMED:
+                say = {"name": drop.name, "bytes": drop.bytes}
+                gone_on.append(drops.move(tx, drop, Stage.ARRIVED, at=now, say=say))
+    return gone_on
+
+
+def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
+    """Broken uploads that nobody resumed in time go, with a note to their sender."""
+    before = now - timedelta(hours=stores.settings.inbound.keep_incomplete_hours)
+    with stores.ledger.read() as tx:
+        old = [drop for drop in drops.at_stage(tx, [Stage.INCOMPLETE]) if drop.arrived_at <= before]
+    for drop in old:
+        why = f"not resumed within {stores.settings.inbound.keep_incomplete_hours} hours"
+        note = receipt.discarded(drop, why=why, at=now)
+        stores.mailboxes.lay(drop.partner, "receipts", receipt.discarded_name(drop), note)
+        with stores.ledger.write() as tx:
+            if drops.get(tx, drop.id).stage is Stage.INCOMPLETE:
+                _drop_out(tx, drop, why=why, now=now)
+                stores.mailboxes.part(drop.partner, drop.name).unlink(missing_ok=True)
+    return old
+
+
+def _stage(name: str) -> Stage:
+    return Stage.MISNAMED if isinstance(file_name.parse(name), Fault) else Stage.ARRIVED
+
+
+def _open_to_change(drop: Drop) -> None:
+    if drop.stage not in IN_INBOUND - {Stage.ARRIVED}:
+        raise TakenError(f"{drop.name} is still being taken in; wait for its receipt")
+
+
+def _drop_out(tx: Connection, drop: Drop, *, why: str, now: datetime) -> None:
+    drops.move(tx, drop, Stage.DISCARDED, at=now, say={"why": why}, in_inbound=False)

@@ -1,0 +1,196 @@
+"""deadline: when a usage day's time is up, say what was due of it, in time, late and missing, and to whom."""
+
+import csv
+import io
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import duckdb
+
+from config.partners import Partner
+from jobs.rules import deadlines, ownership
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import drops, events, loads, runs, syncs
+from jobs.stores.ledger.syncs import Sync
+from jobs.stores.rosters import DUE, Roster
+from schemas import receipt
+from schemas.usage_day import UsageDay, local_date
+
+MISSING_FIELDS = ("account", "channel", "meter", "zip")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The verdict on a usage day (a row of schemas.tables.verdict), and what was missing."""
+
+    verdict: dict[str, Any]
+    missing: tuple[tuple[str, ...], ...]  # MISSING_FIELDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """So many drops arrived in time and are still being loaded: the verdict waits for them."""
+
+    drops: int
+
+
+def judge(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged | Waits:
+    """Give the verdict on a usage day whose deadline has passed; record and report it.
+
+    Done again after late loads, it changes what is late and missing, never the verdict.
+    """
+    deadline = _deadline(edc, day, stores)
+    with stores.ledger.read() as tx:
+        waits_for = drops.under_way_by(tx, partner=edc.id, instant=deadline)
+        before = runs.verdict(tx, edc=edc.id, day=day)
+    if waits_for and before is None:
+        return Waits(drops=waits_for)
+    judged = look(edc, day, stores=stores, now=now)
+    row = judged.verdict
+    with stores.ledger.write() as tx:
+        if before is None:
+            name = (
+                "deadline.missed" if row["verdict"] == "missed" else f"deadline.{_PARTICIPLE[row['verdict']]}"
+            )
+            say = {key: row[key] for key in ("expected", "in_time", "late", "missing", "hub_late_seconds")}
+            events.record(tx, name, at=now, about=f"{edc.id}/{day}", partner=edc.id, **say)
+        else:
+            kept = (
+                "verdict",
+                "sync_id",
+                "expected",
+                "in_time",
+                "judged_at",
+                "last_load_at",
+                "hub_late_seconds",
+            )
+            row |= {key: before[key] for key in kept}
+            row["missing"] = max(0, row["expected"] - row["in_time"] - row["late"])
+        runs.keep_verdict(tx, row)
+    report_to_edc(judged, stores=stores)
+    return judged
+
+
+_PARTICIPLE = {"met": "met", "unknown": "unjudged"}
+
+
+def report_to_edc(judged: Judged, *, stores: Stores) -> None:
+    """Lay the report and the list of what is missing into the EDC's reports/."""
+    row = judged.verdict
+    lay = stores.mailboxes.lay
+    lay(row["edc"], "reports", receipt.report_name(row["usage_date"]), receipt.report(row))
+    out = io.StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(MISSING_FIELDS)
+    rows.writerows(judged.missing)
+    lay(row["edc"], "reports", receipt.missing_name(row["usage_date"]), out.getvalue())
+
+
+def look(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged:
+    """How a usage day stands, without recording anything; `unknown` without a roster to hold it to."""
+    deadline = _deadline(edc, day, stores)
+    with stores.ledger.read() as tx:
+        sync = syncs.in_force_at(tx, edc.id, deadline) or syncs.in_force(tx, edc.id)
+        files = [file for file in loads.on_day(tx, edc=edc.id, day=day) if file.kind == "usage"]
+        night = loads.night(tx, edc=edc.id, day=day, until=deadline)
+    last_load_at = night["last_load_at"]
+    row: dict[str, Any] = {
+        "edc": edc.id,
+        "usage_date": day,
+        "deadline": deadline,
+        "verdict": "unknown",
+        "sync_id": "",
+        "expected": 0,
+        "in_time": 0,
+        "late": 0,
+        "missing": 0,
+        "last_load_at": last_load_at,
+        "hub_late_seconds": deadlines.seconds_late(last_load_at=last_load_at, deadline=deadline),
+        "judged_at": now,
+        "reported_seq": max((file.load_seq for file in files), default=0),
+    }
+    assert edc.zone is not None
+    if sync is None or _is_stale(sync, local_date(deadline, edc.zone), stores):
+        return Judged(verdict=row, missing=())
+    paths = [str(stores.lake.root / file.path) for file in files]
+    expected, in_time, late, missing = _compare(Roster(stores.lake, sync.path), paths)
+    row |= {
+        "verdict": deadlines.verdict(expected=expected, in_time=in_time),
+        "sync_id": sync.id,
+        "expected": expected,
+        "in_time": in_time,
+        "late": late,
+        "missing": len(missing),
+    }
+    return Judged(verdict=row, missing=tuple(missing))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Blocks were missing at a time of warning: so many of those due."""
+
+    loaded: int
+    due: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllIn:
+    """Nothing was missing at a time of warning."""
+
+
+def warn(edc: Partner, day: UsageDay, at: str, *, stores: Stores, now: datetime) -> Warned | AllIn:
+    """At a time of warning: say so when blocks of the usage day are missing still."""
+    with stores.ledger.read() as tx:
+        sync = syncs.in_force(tx, edc.id)
+        night = loads.night(tx, edc=edc.id, day=day.date)
+    due, loaded = sync.due if sync is not None else 0, int(night["first_versions"])
+    if sync is not None and loaded >= due:
+        return AllIn()
+    deadline = day.deadline(stores.settings.deadline.time)
+    with stores.ledger.write() as tx:
+        events.record(
+            tx,
+            "deadline.warned",
+            at=now,
+            about=f"{edc.id}/{day.date}",
+            partner=edc.id,
+            loaded=loaded,
+            due=due,
+            minutes_left=int((deadline - now).total_seconds() // 60),
+            warning=at,
+        )
+    return Warned(loaded=loaded, due=due)
+
+
+def _deadline(edc: Partner, day: date, stores: Stores) -> datetime:
+    assert edc.zone is not None
+    return UsageDay(day, edc.zone).deadline(stores.settings.deadline.time)
+
+
+def _is_stale(sync: Sync, today: date, stores: Stores) -> bool:
+    return ownership.is_stale(as_of=sync.as_of, today=today, max_age_days=stores.settings.sync.max_age_days)
+
+
+def _compare(roster: Roster, paths: list[str]) -> tuple[int, int, int, list[tuple[str, ...]]]:
+    """Hold what is loaded to what was due: expected, in time, late, and the rows that are missing."""
+    have = (
+        "select account, channel, bool_or(on_time) as in_time from read_parquet($paths) group by all"
+        if paths
+        else "select '' as account, '' as channel, false as in_time where false"
+    )
+    parameters: dict[str, Any] = {"roster": str(roster.file)} | ({"paths": paths} if paths else {})
+    with duckdb.connect() as sql:
+        sql.execute(
+            f"create temp table due as select due.*, have.in_time from ({DUE.format(roster='$roster')}) due "
+            f"left join ({have}) have using (account, channel)",
+            parameters,
+        )
+        counts = sql.execute(
+            "select count(*), count(*) filter (in_time), count(*) filter (not in_time) from due"
+        ).fetchone()
+        missing = sql.execute(
+            f"select {', '.join(MISSING_FIELDS)} from due where in_time is null order by account, channel"
+        ).fetchall()
+    assert counts is not None
+    return int(counts[0]), int(counts[1]), int(counts[2]), missing

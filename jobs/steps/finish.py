@@ -1,0 +1,30 @@
+"""finish: write the final receipt of a drop at its end, once, or again after a crash."""
+
+from config.partners import Partner
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import drops
+from schemas import receipt
+from schemas.drop import Drop
+from schemas.fault import Fault
+from schemas.usage_day import UsageDay
+
+
+def faults(drop: Drop, found: tuple[Fault, ...], *, stores: Stores) -> None:
+    """Lay the list of all faults. Done before the ledger says that the drop is at its end, so that no
+    crash can lose the part of the list that the ledger does not keep.
+    """
+    if found:
+        stores.mailboxes.lay(drop.partner, "receipts", receipt.faults_name(drop), receipt.faults_csv(found))
+
+
+def finish(drop: Drop, *, sender: Partner | None, stores: Stores) -> Drop:
+    """Lay the final receipt that is due."""
+    deadline = None
+    if drop.usage_days and sender is not None and sender.zone is not None:
+        latest = UsageDay(drop.usage_days[-1], sender.zone)
+        deadline = latest.deadline(stores.settings.deadline.time)
+    content = receipt.final(drop, deadline=deadline)
+    stores.mailboxes.lay(drop.partner, "receipts", receipt.final_name(drop), content)
+    with stores.ledger.write() as tx:
+        drops.note(tx, drop.id, receipt_due=False)
+        return drops.get(tx, drop.id)

@@ -1,0 +1,338 @@
+"""publish: lay before each EGS the blocks it is of record for and has not been given yet.
+
+A publication is a difference: the blocks that became current since the one before, and those that suspense,
+an unclaimed EGS or an operator's hold gave free, each to whoever is of record now.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Connection
+
+from config.partners import Partner
+from config.settings import Late
+from jobs.rules import ownership, versions
+from jobs.rules.ownership import Nobody, Owners
+from jobs.stores import layout
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import claims, loads, outbox, syncs
+from jobs.stores.ledger.loads import LakeFile
+from jobs.stores.ledger.outbox import Held, OutboundFile
+from jobs.stores.ledger.syncs import Sync
+from jobs.stores.outbound import Draft, Drafts, read_contents
+from jobs.stores.rosters import Roster
+from schemas import block, file_name
+from schemas.usage_day import local_date
+
+_KEY = ("account", "channel", "version", "stamp")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What was new is laid out; `rewritten` of the files replace withdrawn ones."""
+
+    files: int
+    blocks: int
+    rewritten: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NothingNew:
+    """All that may be published of this EDC has been."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withheld:
+    """Nothing of this EDC is published: there is no sync in force, or it is too old."""
+
+    why: str
+    waiting: bool  # whether there is anything that would be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Another process publishes this EDC's blocks, or brings its sync into force, at this moment."""
+
+
+Outcome = Published | NothingNew | Withheld | Busy
+
+
+def publish(edc: Partner, *, stores: Stores, now: datetime, release: Collection[str] = ()) -> Outcome:
+    """Publish what is new of one EDC. `release`: drops whose late blocks an operator gives free."""
+    with claims.claimed(stores.ledger, layout.claim_key(edc.id), owner=stores.owner, now=now) as mine:
+        if not mine:
+            return Busy()
+        layout.finish(edc.id, stores=stores, now=now)
+        run = _Run.of(edc, stores=stores, now=now)
+        if isinstance(run, Withheld):
+            return run
+        rewritten = run.rewrite()
+        new = run.publish(release)
+        if not rewritten and not new:
+            return NothingNew()
+        blocks = sum(draft.blocks for draft in (*rewritten, *new))
+        return Published(files=len(rewritten) + len(new), blocks=blocks, rewritten=len(rewritten))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Release:
+    """What becomes of blocks that were held: by held id."""
+
+    published: list[int] = field(default_factory=list)
+    never: dict[str, list[int]] = field(default_factory=dict)
+    still: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+
+    def record(self, tx: Connection, *, publication_id: str, at: datetime) -> None:
+        outbox.release(tx, self.published, at=at, to=publication_id)
+        for why, ids in self.never.items():
+            outbox.release(tx, ids, at=at, to=why)
+        for (reason, duns), ids in self.still.items():
+            outbox.rehold(tx, ids, reason=reason, egs_duns=duns)
+
+    def __bool__(self) -> bool:
+        return bool(self.published or self.never or self.still)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One publication of one EDC, upon one sync and the loads up to `through`."""
+
+    edc: Partner
+    sync: Sync
+    roster: Roster
+    egss: tuple[Partner, ...]
+    today: date
+    now: datetime
+    after: int
+    through: int
+    stores: Stores
+
+    @classmethod
+    def of(cls, edc: Partner, *, stores: Stores, now: datetime) -> "_Run | Withheld":
+        with stores.ledger.read() as tx:
+            sync = syncs.in_force(tx, edc.id)
+            after, through = outbox.cursor(tx, edc.id), loads.last_seq(tx, edc.id)
+        assert edc.zone is not None
+        today = local_date(now, edc.zone)
+        if sync is None:
+            return Withheld(why="no sync is in force", waiting=after < through)
+        max_age = stores.settings.sync.max_age_days
+        if ownership.is_stale(as_of=sync.as_of, today=today, max_age_days=max_age):
+            return Withheld(why=f"the sync in force, {sync.id}, is too old", waiting=after < through)
+        return cls(
+            edc=edc,
+            sync=sync,
+            roster=Roster(stores.lake, sync.path),
+            egss=tuple(stores.partners.current().egss),
+            today=today,
+            now=now,
+            after=after,
+            through=through,
+            stores=stores,
+        )
+
+    def publish(self, release: Collection[str]) -> list[Draft]:
+        """Lay out what became current, and what is held no more."""
+        with self.stores.ledger.read() as tx:
+            new = loads.between(tx, edc=self.edc.id, after_seq=self.after, through_seq=self.through)
+            waiting = outbox.held(tx, edc=self.edc.id)
+        drafts = Drafts(layout.staging(self.stores, self.edc.id))
+        hold = [held for file in new if file.kind == "usage" for held in self._share_out(file, drafts)]
+        freed = self._free(waiting, release, drafts)
+        if self.after == self.through and not freed:
+            return []
+        made = drafts.finish()
+        with self.stores.ledger.write() as tx:
+            publication_id = self._record(tx, made)
+            outbox.hold(tx, hold)
+            freed.record(tx, publication_id=publication_id, at=self.now)
+        layout.finish(self.edc.id, stores=self.stores, now=self.now)
+        return made
+
+    def rewrite(self) -> list[Draft]:
+        """Write withdrawn files again, without the accounts that their EGS has lost."""
+        with self.stores.ledger.read() as tx:
+            due = outbox.rewrites_due(tx, edc=self.edc.id)
+        if not due:
+            return []
+        drafts = Drafts(layout.staging(self.stores, self.edc.id))
+        for withdrawn in due:
+            self._write_again(withdrawn, drafts)
+        made = drafts.finish()
+        with self.stores.ledger.write() as tx:
+            self._record(tx, made, through=self.after, because=self.sync.id)
+            for withdrawn in due:
+                outbox.note(tx, withdrawn.id, rewrite_due=False)
+        layout.finish(self.edc.id, stores=self.stores, now=self.now)
+        with self.stores.ledger.read() as tx:
+            told = [file for old in due for file in outbox.named(tx, old.name, egs=old.egs)]
+        for file in told:
+            layout.lay_manifest(file, stores=self.stores, laid_out_at=self.now)
+        return made
+
+    def _share_out(self, file: LakeFile, drafts: Drafts) -> Iterator[Held]:
+        """Give the current blocks of a lake file to their EGSs; those that must wait are the answer."""
+        rows = self.stores.lake.read(file.path, columns=block.LAKE.names)
+        rows = rows.filter(pa.array(self._is_current(file, rows)))
+        owners = self._owners(rows["account"])
+        late = (rows["version"].to_numpy() == 1) & ~rows["on_time"].to_numpy()
+        waits = late & (self.stores.settings.deadline.late is Late.HOLD) & (owners.place >= 0)
+        place = np.where(waits, np.int32(Nobody.DEFAULT_SERVICE), owners.place)
+        drafts.add(rows, place, self._egs_ids, day=file.usage_date, lake_file_id=file.id)
+        reasons = {Nobody.SUSPENSE: "suspense", Nobody.UNCLAIMED: "unclaimed"}
+        for row in np.flatnonzero(waits | np.isin(owners.place, list(reasons))).tolist():
+            yield Held(
+                edc=self.edc.id,
+                lake_file_id=file.id,
+                account=rows["account"][row].as_py(),
+                channel=rows["channel"][row].as_py(),
+                reason="late" if waits[row] else reasons[Nobody(int(owners.place[row]))],
+                egs_duns="" if waits[row] else owners.duns[row].as_py() or "",
+                since=self.now,
+            )
+
+    def _free(self, waiting: list[Held], release: Collection[str], drafts: Drafts) -> _Release:
+        """Publish what was held for a reason that is gone."""
+        freed = _Release()
+        with self.stores.ledger.read() as tx:
+            lake_files = loads.by_ids(tx, sorted({held.lake_file_id for held in waiting}))
+        for file_id, group in groupby(waiting, key=lambda held: held.lake_file_id):
+            self._free_of(lake_files[file_id], list(group), release, drafts, freed)
+        return freed
+
+    def _free_of(
+        self, file: LakeFile, waiting: list[Held], release: Collection[str], drafts: Drafts, freed: _Release
+    ) -> None:
+        oldest = self.now - timedelta(days=self.stores.settings.outbound.claim_days)
+        owners = self._owners(pa.array([held.account for held in waiting], pa.string()))
+        out: dict[str, int] = {}  # account/channel → EGS
+        for held, place, duns in zip(waiting, owners.place.tolist(), owners.duns.to_pylist(), strict=True):
+            if held.reason == "late" and file.drop_id not in release:
+                continue
+            if place >= 0 and held.reason == "unclaimed" and held.since < oldest:
+                freed.never.setdefault("unclaimed for too long", []).append(held.id)
+            elif place >= 0:
+                out[f"{held.account}/{held.channel}"] = place
+                freed.published.append(held.id)
+            elif place in (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET):
+                freed.never.setdefault("nobody is of record", []).append(held.id)
+            else:
+                reason = "suspense" if place == Nobody.SUSPENSE else "unclaimed"
+                if (reason, duns or "") != (held.reason, held.egs_duns):
+                    freed.still.setdefault((reason, duns or ""), []).append(held.id)
+        if out:
+            rows = self._rows(file, pa.array(sorted(out)))
+            rows = rows.filter(pa.array(self._is_current(file, rows)))
+            place = np.array([out[key] for key in versions.key(rows).to_pylist()], dtype=np.int32)
+            drafts.add(rows, place, self._egs_ids, day=file.usage_date, lake_file_id=file.id)
+
+    def _write_again(self, withdrawn: OutboundFile, drafts: Drafts) -> None:
+        contents = read_contents(layout.contents_path(withdrawn, stores=self.stores))
+        with self.stores.ledger.read() as tx:
+            lake_files = loads.by_ids(tx, pc.unique(contents["lake_file_id"]).to_pylist())
+        mine = self._egs_ids.index(withdrawn.egs)
+        for file in lake_files.values():
+            held = contents.filter(pc.equal(contents["lake_file_id"], file.id))
+            rows = self._rows(file, versions.key(held))
+            place = self._owners(rows["account"]).place
+            place = np.where(place == mine, place, np.int32(Nobody.DEFAULT_SERVICE))
+            drafts.add(
+                rows, place, self._egs_ids, day=file.usage_date, lake_file_id=file.id, replaces=withdrawn.name
+            )
+
+    def _rows(self, file: LakeFile, keys: pa.Array) -> pa.Table:
+        """The rows of a lake file that have these keys (account/channel)."""
+        accounts = pc.unique(pc.list_element(pc.split_pattern(keys, "/", max_splits=1), 0))
+        rows = self.stores.lake.read_accounts(file.path, columns=block.LAKE.names, accounts=accounts)
+        return rows.filter(pc.is_in(versions.key(rows), value_set=keys))
+
+    def _owners(self, accounts: pa.Array | pa.ChunkedArray) -> Owners:
+        duns = [egs.duns for egs in self.egss]
+        return ownership.of_record(
+            standing=self.roster.standing_of(accounts), egs_duns=duns, today=self.today
+        )
+
+    @property
+    def _egs_ids(self) -> list[str]:
+        return [egs.id for egs in self.egss]
+
+    def _is_current(self, file: LakeFile, rows: pa.Table) -> versions.Bools:
+        """Whether each row of a lake file is the current version, by the loads this run looks at."""
+        with self.stores.ledger.read() as tx:
+            touching = loads.on_day(
+                tx, edc=file.edc, day=file.usage_date, low=file.account_low, high=file.account_high
+            )
+        # Upon first versions only later ones can have been stacked.
+        only_first = file.version_high == 1
+        others = [
+            other
+            for other in touching
+            if other.id != file.id
+            and other.load_seq <= self.through
+            and (other.kind == "affirmed" or not only_first or other.version_high > 1)
+        ]
+        if not others or len(rows) == 0:
+            return np.ones(len(rows), dtype=np.bool_)
+        accounts = pc.unique(rows["account"])
+        lake = self.stores.lake
+        stacked = {"usage": [rows.select(_KEY)], "affirmed": [rows.select(_KEY).slice(0, 0)]}
+        for other in others:
+            stacked[other.kind].append(lake.read_accounts(other.path, columns=_KEY, accounts=accounts))
+        standing, affirmed = (
+            pa.concat_tables(stacked[kind]).unify_dictionaries() for kind in ("usage", "affirmed")
+        )
+        return versions.Stacks.of(standing, affirmed).is_current(rows)
+
+    def _record(
+        self, tx: Connection, made: list[Draft], *, through: int | None = None, because: str = ""
+    ) -> str:
+        """Write a publication and its files into the ledger; sequence numbers are given here."""
+        publication_id = outbox.begin(
+            tx,
+            edc=self.edc.id,
+            sync_id=self.sync.id,
+            at=self.now,
+            after_seq=self.after,
+            through_seq=self.through if through is None else through,
+            files=len(made),
+            blocks=sum(draft.blocks for draft in made),
+            replaces=because,
+        )
+        for draft in made:
+            file = OutboundFile(
+                egs=draft.egs,
+                sequence=outbox.next_sequence(tx, draft.egs),
+                name=self._free_name(tx, draft.egs),
+                edc=self.edc.id,
+                publication_id=publication_id,
+                sync_id=self.sync.id,
+                state="recorded",
+                sha256=draft.sha256,
+                bytes=draft.size,
+                blocks=draft.blocks,
+                intervals=draft.intervals,
+                estimated=draft.estimated,
+                versions_above_1=draft.versions_above_1,
+                usage_days=tuple(sorted(draft.usage_days)),
+                contents=f"contents/{publication_id}/{draft.key}.arrow",
+                replaces=draft.replaces,
+            )
+            outbox.add(tx, file)
+            if draft.replaces:
+                outbox.replaced(tx, egs=draft.egs, name=draft.replaces, by=file.name)
+        return publication_id
+
+    def _free_name(self, tx: Connection, egs: str) -> str:
+        """A name that the EGS was never given: by the EDC's clock, and a counter."""
+        assert self.edc.zone is not None
+        at = self.now.astimezone(self.edc.zone)
+        for counter in range(1, 1000):
+            name = file_name.outbound(duns=self.edc.duns, at=at, counter=counter)
+            if not outbox.is_used(tx, egs=egs, name=name):
+                return name
+        raise RuntimeError(f"a thousand files of {self.edc.id} for {egs} at {at:%H:%M:%S}")

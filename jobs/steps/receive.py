@@ -1,0 +1,75 @@
+"""receive: a whole file in inbound/ becomes the hub's: hashed, archived, in the ledger, receipted."""
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from isal import igzip
+
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import drops
+from schemas import receipt
+from schemas.drop import Drop, Stage
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """The drop, archived, and its bytes as they came."""
+
+    drop: Drop
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vanished:
+    """The file was gone from inbound/ before the hub took it: there is nothing to receive."""
+
+    drop: Drop
+
+
+def receive(drop: Drop, *, stores: Stores, now: datetime) -> Received | Vanished:
+    """Take a drop in. Its file leaves inbound/ when its `received` receipt is there.
+
+    Safe to do again from wherever it was cut off.
+    """
+    path = stores.mailboxes.whole(drop.partner, drop.name)
+    if drop.stage is Stage.ARRIVED:
+        if not path.exists():
+            return Vanished(drop=_discard(drop, stores=stores, now=now))
+        content = path.read_bytes()
+        drop = _keep(drop, content, stores=stores, now=now)
+    else:
+        content = stores.archive.read(drop.sha256)
+    stores.mailboxes.lay(drop.partner, "receipts", receipt.received_name(drop), receipt.received(drop))
+    path.unlink(missing_ok=True)
+    with stores.ledger.write() as tx:
+        drops.note(tx, drop.id, in_inbound=False)
+        return Received(drop=drops.get(tx, drop.id), content=content)
+
+
+def _keep(drop: Drop, content: bytes, *, stores: Stores, now: datetime) -> Drop:
+    with ThreadPoolExecutor(1) as beside:  # both let go of the interpreter
+        packing = None if content.startswith(_GZIP_MAGIC) else beside.submit(igzip.compress, content, 1)
+        sha256 = hashlib.sha256(content).hexdigest()
+        packed = None if packing is None else packing.result()
+    stores.archive.keep(content, sha256=sha256, packed=packed)
+    with stores.ledger.write() as tx:
+        return drops.move(
+            tx,
+            drop,
+            Stage.RECEIVED,
+            at=now,
+            say={"sha256": sha256, "bytes": len(content)},
+            sha256=sha256,
+            bytes=len(content),
+        )
+
+
+def _discard(drop: Drop, *, stores: Stores, now: datetime) -> Drop:
+    with stores.ledger.write() as tx:
+        return drops.move(
+            tx, drop, Stage.DISCARDED, at=now, say={"why": "gone from inbound/"}, in_inbound=False
+        )

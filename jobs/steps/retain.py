@@ -1,0 +1,32 @@
+"""retain: what has been kept for as long as was agreed, goes."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from jobs.stores import layout
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import events, outbox
+from schemas import receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retained:
+    """So many outbound files had lain for outbound.keep_days and are gone from there."""
+
+    expired: int
+
+
+def retain(*, stores: Stores, now: datetime) -> Retained:
+    """Take outbound files away after outbound.keep_days. What they held stays known, and in the lake."""
+    before = now - timedelta(days=stores.settings.outbound.keep_days)
+    with stores.ledger.read() as tx:
+        old = outbox.laid_out_before(tx, before)
+    for file in old:
+        layout.take_away(file, stores=stores)
+        manifest = layout.place(file, stores=stores).with_name(receipt.manifest_name(file.name))
+        manifest.unlink(missing_ok=True)
+        with stores.ledger.write() as tx:
+            state = "expired" if file.state == "laid-out" else file.state
+            outbox.note(tx, file.id, state=state, expired_at=now)
+            events.record(tx, "outbound.expired", at=now, about=file.name, partner=file.egs)
+    return Retained(expired=len(old))

@@ -1,0 +1,260 @@
+"""sync: parts of a meter data sync are kept until all are there; then it comes into force, or is refused.
+
+Before a sync comes into force, every outbound file that holds an account which its EGS loses by it is taken
+away. Those that were not collected are marked to be written again, which the next publication does.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow.compute as pc
+
+from config.partners import Partner
+from jobs.rules import ownership
+from jobs.stores import layout
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import claims, drops, outbox, syncs
+from jobs.stores.ledger.outbox import OutboundFile
+from jobs.stores.ledger.syncs import Sync
+from jobs.stores.outbound import read_contents
+from jobs.stores.rosters import ROW_GROUP, Roster, due_blocks, moved_accounts
+from schemas import receipt, sync_file
+from schemas.drop import Drop, Outcome, Stage
+from schemas.fault import Fault
+from schemas.usage_day import local_date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A part is kept. `complete`: it was the last that its sync waited for."""
+
+    drop: Drop
+    sync: Sync
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """The sync says from now on who may see what; so many outbound files were withdrawn for it."""
+
+    sync: Sync
+    withdrawn: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The sync moves more accounts than the brake allows: an operator must approve or refuse it."""
+
+    sync: Sync
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotTaken:
+    """The sync is at fault, or older than the one in force, which stays."""
+
+    sync: Sync
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Another process publishes this EDC's blocks, or brings a sync into force, at this moment."""
+
+
+Settled = InForce | Held | NotTaken | Busy
+
+
+def keep(drop: Drop, part: sync_file.Part, *, stores: Stores, now: datetime) -> Kept:
+    """Keep one good part."""
+    path = f"syncs/parts/{drop.partner}.{drop.id}.parquet"
+    written = stores.lake.write_blocks(
+        part.rows,
+        path=path,
+        metadata={"kind": "sync-part", "edc": drop.partner, "drop_id": drop.id, "as_of": str(part.as_of)},
+        row_group=ROW_GROUP,
+    )
+    with stores.ledger.write() as tx:
+        sync = syncs.forming(tx, edc=drop.partner, as_of=part.as_of, parts=part.parts, at=now)
+        rows = len(part.rows)
+        syncs.keep_part(tx, sync_id=sync.id, part=part.part, drop_id=drop.id, path=written.path, rows=rows)
+        loaded = drops.move(
+            tx,
+            drop,
+            Stage.LOADED,
+            at=now,
+            say={"sync": sync.id, "part": part.part, "parts": part.parts, "rows": rows},
+            outcome=Outcome.ACCEPTED,
+            receipt_due=True,
+            sync_id=sync.id,
+            rows_loaded=rows,
+        )
+        complete = len(syncs.parts_of(tx, sync.id)) == part.parts
+        if complete:
+            sync = syncs.move(tx, sync, "complete", event="sync.completed", at=now, completed_at=now)
+    return Kept(drop=loaded, sync=sync, complete=complete)
+
+
+def settle(sync: Sync, *, edc: Partner, stores: Stores, now: datetime) -> Settled:
+    """Bring a complete sync into force, unless something speaks against it.
+
+    Safe to do again from wherever it was cut off.
+    """
+    with claims.claimed(stores.ledger, layout.claim_key(edc.id), owner=stores.owner, now=now) as mine:
+        if not mine:
+            return Busy()
+        layout.finish(edc.id, stores=stores, now=now)
+        with stores.ledger.read() as tx:
+            sync = syncs.get(tx, sync.id)
+            before = syncs.in_force(tx, edc.id)
+        if sync.state == "complete":
+            judged = _judge(sync, before, stores=stores, now=now)
+            if not isinstance(judged, Sync):
+                _report(
+                    judged.sync, stores=stores, faults=judged.faults if isinstance(judged, NotTaken) else ()
+                )
+                return judged
+            sync = judged
+        return _enforce(sync, before, edc=edc, stores=stores, now=now)
+
+
+def approve(sync: Sync, *, by: str, edc: Partner, stores: Stores, now: datetime) -> Settled:
+    """An operator lets a held sync pass the brake."""
+    with stores.ledger.write() as tx:
+        sync = syncs.move(tx, sync, "withdrawing", event="sync.approved", at=now, say={"by": by})
+    return settle(sync, edc=edc, stores=stores, now=now)
+
+
+def refuse(sync: Sync, *, by: str, why: str, stores: Stores, now: datetime) -> Sync:
+    """An operator sends a held sync away."""
+    with stores.ledger.write() as tx:
+        sync = syncs.move(tx, sync, "refused", event="sync.refused", at=now, say={"by": by}, why=why)
+    _report(sync, stores=stores)
+    return sync
+
+
+def _judge(sync: Sync, before: Sync | None, *, stores: Stores, now: datetime) -> Sync | Held | NotTaken:
+    """Join the parts and look for what speaks against the whole."""
+    with stores.ledger.read() as tx:
+        parts = syncs.parts_of(tx, sync.id)
+    tables = [stores.lake.read(part.path, columns=sync_file.ROSTER.names) for part in parts]
+    roster = sync_file.assemble(tables)
+    if isinstance(roster, tuple):
+        return _not_taken(sync, "rejected", roster[0].message, stores=stores, now=now, faults=roster)
+    if before is not None and sync.as_of < before.as_of:
+        why = f"{before.id}, in force, is as of {before.as_of}"
+        return _not_taken(sync, "older", why, stores=stores, now=now)
+    written = stores.lake.write_blocks(
+        roster,
+        path=f"syncs/{sync.id}.parquet",
+        metadata={"kind": "roster", "edc": sync.edc, "sync_id": sync.id, "as_of": str(sync.as_of)},
+        row_group=ROW_GROUP,
+    )
+    new = Roster(stores.lake, written.path)
+    moved = 0 if before is None else moved_accounts(Roster(stores.lake, before.path), new)
+    share = moved / before.accounts if before is not None and before.accounts else 0.0
+    known = {
+        "path": written.path,
+        "sha256": written.sha256,
+        "rows": len(roster),
+        "accounts": pc.count_distinct(roster["account"]).as_py(),
+        "due": due_blocks(new),
+        "moved": moved,
+        "share_moved": share,
+    }
+    with stores.ledger.write() as tx:
+        if share > stores.settings.sync.brake:
+            why = f"it moves {moved} accounts, {share:.1%}"
+            say = {"moved": moved, "share": round(share, 4)}
+            return Held(
+                sync=syncs.move(tx, sync, "held", event="sync.held", at=now, say=say, why=why, **known)
+            )
+        return syncs.move(
+            tx, sync, "withdrawing", event="sync.assembled", at=now, say={"rows": len(roster)}, **known
+        )
+
+
+def _not_taken(
+    sync: Sync, state: str, why: str, *, stores: Stores, now: datetime, faults: tuple[Fault, ...] = ()
+) -> NotTaken:
+    event = "sync.rejected" if state == "rejected" else "sync.outdated"
+    with stores.ledger.write() as tx:
+        moved = syncs.move(tx, sync, state, event=event, at=now, say={"why": why}, why=why[:500])
+    return NotTaken(sync=moved, faults=faults)
+
+
+def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, now: datetime) -> InForce:
+    lost = _files_with_lost_accounts(sync, edc, stores=stores, now=now)
+    for file in lost:
+        layout.take_away(file, stores=stores)
+    with stores.ledger.write() as tx:
+        for file in lost:
+            file_due = file.collected_at is None
+            outbox.withdraw(tx, file, by=sync.id, at=now, rewrite_due=file_due)
+        if before is not None:
+            syncs.move(
+                tx,
+                before,
+                "superseded",
+                event="sync.superseded",
+                at=now,
+                say={"by": sync.id},
+                superseded_at=now,
+            )
+        for old in syncs.in_state(tx, "forming", "held"):
+            if old.edc == edc.id and old.as_of < sync.as_of:
+                why = f"{sync.id} came into force while this one was {old.state}"
+                syncs.move(tx, old, "older", event="sync.outdated", at=now, say={"by": sync.id}, why=why)
+        sync = syncs.move(
+            tx,
+            sync,
+            "in-force",
+            event="sync.enforced",
+            at=now,
+            say={"accounts": sync.accounts, "moved": sync.moved, "withdrawn": len(lost)},
+            in_force_at=now,
+        )
+    for file in lost:
+        with stores.ledger.read() as tx:
+            told = outbox.get(tx, file.id)
+        layout.lay_manifest(told, stores=stores, laid_out_at=now)
+    _report(sync, stores=stores)
+    return InForce(sync=sync, withdrawn=len(lost))
+
+
+def _files_with_lost_accounts(
+    sync: Sync, edc: Partner, *, stores: Stores, now: datetime
+) -> list[OutboundFile]:
+    """The outbound files that hold an account of which, by this sync, their EGS is not of record."""
+    assert edc.zone is not None
+    roster = Roster(stores.lake, sync.path)
+    partners = stores.partners.current()
+    with stores.ledger.read() as tx:
+        live = outbox.live(tx, edc=edc.id)
+    lost = []
+    for file in live:
+        egs = partners.get(file.egs)
+        accounts = pc.unique(read_contents(layout.contents_path(file, stores=stores))["account"])
+        owners = ownership.of_record(
+            standing=roster.standing_of(accounts),
+            egs_duns=[egs.duns] if egs is not None else [],
+            today=local_date(now, edc.zone),
+        )
+        if (owners.place < 0).any():
+            lost.append(file)
+    return lost
+
+
+def _report(sync: Sync, *, stores: Stores, faults: tuple[Fault, ...] = ()) -> None:
+    """Tell the EDC what became of its sync as a whole: `reports/<sync id>.sync.json`."""
+    content = {
+        "sync": sync.id,
+        "as_of": sync.as_of.isoformat(),
+        "parts": sync.parts,
+        "state": sync.state,
+        "why": sync.why or None,
+        "accounts": sync.accounts,
+        "moved": sync.moved,
+        "in_force_at": None if sync.in_force_at is None else receipt.instant(sync.in_force_at),
+        "faults": [receipt.fault(fault) for fault in faults],
+    }
+    stores.mailboxes.lay(sync.edc, "reports", f"{sync.id}.sync.json", content)

@@ -1,0 +1,90 @@
+"""The lake: immutable Parquet files of blocks, one a drop and usage day, sorted by account.
+
+Which of them exist is for the ledger to say; nobody lists the folder. Each carries in its metadata what
+a lost ledger would need: drop, EDC, version range, instants and the hash of the drop's bytes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.stores import files
+from schemas.block import METER_FIELDS
+
+ROW_GROUP = 5_000
+_WORDS = ["edc", "channel", "stamp", "origin", "drop_id", *METER_FIELDS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A Parquet file in its place: its path below the lake, size and hash."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Lake:
+    """One folder of Parquet files: `usage/usage_date=…/`, and the rosters and parts of syncs."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write_blocks(
+        self, table: pa.Table, *, path: str, metadata: Mapping[str, str], row_group: int = ROW_GROUP
+    ) -> Written:
+        """Write a table below the lake, whole and durable, with the metadata in its footer."""
+        aside = self.root / ".staging" / path.replace("/", "!")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        stamped = table.replace_schema_metadata({f"meterhub.{k}": v for k, v in metadata.items()})
+        pq.write_table(
+            stamped,
+            aside,
+            compression="zstd",
+            row_group_size=row_group,
+            use_dictionary=[name for name in _WORDS if name in table.schema.names],
+            write_statistics=["account"],
+        )
+        digest = hashlib.sha256()
+        with aside.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        size = aside.stat().st_size
+        files.settle(aside, self.root / path)
+        return Written(path=path, bytes=size, sha256=digest.hexdigest())
+
+    def read(
+        self, path: str, *, columns: Sequence[str], low: str | None = None, high: str | None = None
+    ) -> pa.Table:
+        """Columns of one file, of the row groups whose accounts touch `low` … `high` only."""
+        with pq.ParquetFile(self.root / path) as file:
+            groups = list(_touching(file.metadata, low, high))
+            return file.read_row_groups(groups, columns=list(columns), use_threads=False)
+
+    def read_accounts(self, path: str, *, columns: Sequence[str], accounts: pa.Array) -> pa.Table:
+        """Columns of the rows of one file whose account is among `accounts`."""
+        if len(accounts) == 0:
+            return self.read(path, columns=columns, low="", high="")
+        ends = pc.min_max(accounts)
+        table = self.read(path, columns=columns, low=ends["min"].as_py(), high=ends["max"].as_py())
+        return table.filter(pc.is_in(table["account"], value_set=accounts))
+
+
+def usage_path(*, edc: str, day: date, drop_id: str, kind: str) -> str:
+    """Where a drop's blocks of a usage day lie below the lake: Hive partition by usage date only."""
+    ending = "" if kind == "usage" else f".{kind}"
+    return f"usage/usage_date={day.isoformat()}/{edc}.{drop_id}{ending}.parquet"
+
+
+def _touching(metadata: pq.FileMetaData, low: str | None, high: str | None) -> Iterable[int]:
+    account = metadata.schema.names.index("account")
+    for group in range(metadata.num_row_groups):
+        statistics = metadata.row_group(group).column(account).statistics
+        if low is None or high is None or statistics is None or not statistics.has_min_max or (statistics.min <= high and statistics.max >= low):
+            yield group

@@ -1,0 +1,77 @@
+"""What lies in outbound folders: recorded files appear there, manifest first, and leave again."""
+
+from datetime import datetime
+from pathlib import Path
+
+from jobs.stores import files
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import outbox, syncs
+from jobs.stores.ledger.outbox import OutboundFile
+from schemas import receipt
+
+
+def claim_key(edc: str) -> str:
+    """What is claimed by whoever changes the outbound files of an EDC's blocks."""
+    return f"outbound:{edc}"
+
+
+def staging(stores: Stores, edc: str) -> Path:
+    """Where the files of an EDC's publication are made."""
+    return stores.home.staging / f"publish-{edc}"
+
+
+def finish(edc: str, *, stores: Stores, now: datetime) -> None:
+    """Let every recorded file appear, also those of a publication that was cut off in the middle."""
+    with stores.ledger.read() as tx:
+        unfinished = outbox.unfinished(tx, edc)
+    for publication_id in unfinished:
+        with stores.ledger.read() as tx:
+            recorded = [f for f in outbox.of_publication(tx, publication_id) if f.state == "recorded"]
+        for file in recorded:
+            _lay_out(file, stores=stores, now=now)
+        with stores.ledger.write() as tx:
+            outbox.laid_out(tx, publication_id, at=now)
+
+
+def _lay_out(file: OutboundFile, *, stores: Stores, now: datetime) -> None:
+    contents = contents_path(file, stores=stores)
+    key = contents.stem
+    if (aside := staging(stores, file.edc) / f"{key}.arrow").exists():
+        files.settle(aside, contents)
+    if (aside := staging(stores, file.edc) / f"{key}.lse.gz").exists():
+        lay_manifest(file, stores=stores, laid_out_at=now)
+        files.settle(aside, place(file, stores=stores))
+
+
+def place(file: OutboundFile, *, stores: Stores) -> Path:
+    """Where its EGS sees the file."""
+    return stores.mailboxes.folder(file.egs, "outbound") / file.name
+
+
+def contents_path(file: OutboundFile, *, stores: Stores) -> Path:
+    """Where it stands which blocks the file holds (jobs.stores.outbound.CONTENTS)."""
+    return stores.home.state / file.contents
+
+
+def lay_manifest(file: OutboundFile, *, stores: Stores, laid_out_at: datetime) -> None:
+    """Write the file's manifest beside it. It stays when the file is withdrawn, and then says so."""
+    partners = stores.partners.current()
+    edc, egs = partners.get(file.edc), partners.get(file.egs)
+    with stores.ledger.read() as tx:
+        sync = syncs.get(tx, file.sync_id)
+    content = receipt.manifest(
+        file,
+        edc_duns=edc.duns if edc else "",
+        egs_duns=egs.duns if egs else "",
+        as_of=sync.as_of,
+        laid_out_at=file.laid_out_at or laid_out_at,
+    )
+    stores.mailboxes.lay(file.egs, "outbound", receipt.manifest_name(file.name), content)
+
+
+def take_away(file: OutboundFile, *, stores: Stores) -> None:
+    """Make a file disappear from its outbound folder; who reads it meets the end of it there."""
+    path = place(file, stores=stores)
+    if path.exists():
+        path.unlink()
+        files.sync_folder(path.parent)

@@ -1,0 +1,101 @@
+"""The ledger: what happened to every drop, load, sync and outbound file, in one database.
+
+A file exists for readers when its row here is committed. The modules beside this one are plain
+functions over an open transaction, so that a step can join several changes in one.
+"""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from config.errors import OperatorError
+
+log = structlog.get_logger()
+
+SAID = "meterhub_said"  # of a connection: the events of the transaction under way
+HEAD = "0001"  # the newest migration; a test holds it to schemas/migrations
+
+
+class Ledger:
+    """One database and its transactions. Safe to use from several threads and processes at once."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one state of the ledger and changes nothing."""
+        with self.engine.connect() as tx, tx.begin():
+            yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is alone in writing, from its first statement on. Commits on leaving; then
+        what it recorded as events is logged, a line each.
+        """
+        with self.engine.connect().execution_options(meterhub_write=True) as tx:
+            tx.info[SAID] = []
+            with tx.begin():
+                yield tx
+            said = tx.info.pop(SAID)
+        for name, fields in said:
+            log.info(name, **fields)
+
+    def migrate(self) -> bool:
+        """Bring the tables to the newest form. Says whether there was anything to do."""
+        if self.version() == HEAD:
+            return False
+        # Imported here because it takes longer than most commands do.
+        from alembic import command
+        from alembic.config import Config
+
+        spec = importlib.util.find_spec("schemas.migrations")
+        if spec is None or not spec.submodule_search_locations:
+            raise OperatorError("migrations-missing", "schemas/migrations is not installed")
+        config = Config()
+        config.set_main_option("script_location", str(Path(spec.submodule_search_locations[0])))
+        config.set_main_option("sqlalchemy.url", self.url.replace("%", "%%"))
+        command.upgrade(config, "head")
+        return True
+
+    def version(self) -> str:
+        """The migration the tables are at; empty in a new database."""
+        with self.engine.connect() as tx:
+            if not self.engine.dialect.has_table(tx, "alembic_version"):
+                return ""
+            return str(tx.execute(text("select version_num from alembic_version")).scalar_one_or_none() or "")
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url)
+    if make_url(url).get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    # The driver must not open transactions of its own; `_begin_sqlite` does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("pragma busy_timeout = 60000")
+    cursor.execute("pragma journal_mode = wal")
+    cursor.execute("pragma synchronous = full")  # a receipt that was written outlives a power cut
+    cursor.execute("pragma foreign_keys = on")
+    cursor.close()
+
+
+def _begin_sqlite(tx: Connection) -> None:
+    # A writer takes its place in the line at once: a reader that turned writer could not wait its turn.
+    alone = tx.get_execution_options().get("meterhub_write")
+    tx.exec_driver_sql("begin immediate" if alone else "begin")

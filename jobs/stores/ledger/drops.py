@@ -1,0 +1,173 @@
+"""Drops in the ledger. A stage and its event are one transaction."""
+
+from collections.abc import Collection
+from dataclasses import asdict, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from jobs.stores.ledger import events
+from schemas import ids, tables
+from schemas.drop import ENDED, FAULTS_KEPT, UNDER_WAY, Drop, Outcome, Stage, check_move
+from schemas.fault import Fault
+
+_COLUMNS = tuple(field.name for field in fields(Drop))
+_drop = tables.drop
+
+
+def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime, size: int) -> Drop:
+    """A new drop, whose file lies in the sender's inbound/."""
+    day = ids.drop_day(at)
+    last = tx.execute(select(func.max(_drop.c.id)).where(_drop.c.id.startswith(day))).scalar_one_or_none()
+    number = 1 if last is None else int(last.removeprefix(day)) + 1
+    drop = Drop(
+        id=ids.drop(at, number),
+        partner=partner,
+        name=name,
+        stage=stage,
+        arrived_at=at,
+        bytes=size,
+        in_inbound=True,
+    )
+    tx.execute(insert(_drop).values(_values(asdict(drop))))
+    events.record(tx, f"drop.{stage}", at=at, about=drop.id, partner=partner, name=name, bytes=size)
+    return drop
+
+
+def move(tx: Connection, drop: Drop, to: Stage, *, at: datetime, say: dict[str, Any], **changes: Any) -> Drop:
+    """Bring a drop to its next stage, with its event. Raises IllegalMoveError and changes nothing
+    when the table of stages, or somebody who was quicker, does not allow it.
+    """
+    standing = get(tx, drop.id)
+    check_move(drop.id, standing.stage, to)
+    if to in ENDED:
+        changes["ended_at"] = at
+    tx.execute(update(_drop).where(_drop.c.id == drop.id).values(_values({**changes, "stage": to})))
+    events.record(tx, f"drop.{to}", at=at, about=drop.id, partner=drop.partner, **say)
+    return get(tx, drop.id)
+
+
+def refuse(tx: Connection, drop: Drop, faults: tuple[Fault, ...], *, at: datetime, **counts: Any) -> Drop:
+    """Bring a drop to its end: nothing of it is loaded."""
+    return move(
+        tx,
+        drop,
+        Stage.REFUSED,
+        at=at,
+        say={"faults": len(faults), "code": faults[0].code},
+        outcome=Outcome.REJECTED,
+        receipt_due=True,
+        faults=faults[:FAULTS_KEPT],
+        faults_total=len(faults),
+        **counts,
+    )
+
+
+def note(tx: Connection, drop_id: str, **changes: Any) -> None:
+    """Change what is known of a drop without moving it."""
+    if "stage" in changes:
+        raise ValueError("a stage changes by move()")
+    tx.execute(update(_drop).where(_drop.c.id == drop_id).values(_values(changes)))
+
+
+def get(tx: Connection, drop_id: str) -> Drop:
+    """The drop of that id. Raises KeyError when there is none."""
+    row = tx.execute(select(_drop).where(_drop.c.id == drop_id)).one_or_none()
+    if row is None:
+        raise KeyError(drop_id)
+    return _read(row)
+
+
+def in_inbound(tx: Connection, *, partner: str, name: str) -> Drop | None:
+    """The drop whose file lies under that name in the partner's inbound/."""
+    where = (_drop.c.partner == partner) & (_drop.c.name == name) & _drop.c.in_inbound
+    row = tx.execute(select(_drop).where(where)).one_or_none()
+    return None if row is None else _read(row)
+
+
+def at_stage(tx: Connection, stages: Collection[Stage]) -> list[Drop]:
+    """The drops at any of these stages, in the order of their arrival."""
+    where = _drop.c.stage.in_([str(stage) for stage in stages])
+    return _all(tx.execute(select(_drop).where(where).order_by(_drop.c.arrived_at, _drop.c.id)))
+
+
+def receipts_due(tx: Connection) -> list[Drop]:
+    """The drops at their end whose final receipt is not known to be written."""
+    return _all(tx.execute(select(_drop).where(_drop.c.receipt_due).order_by(_drop.c.id)))
+
+
+def twin(tx: Connection, drop: Drop) -> Drop | None:
+    """An earlier drop of the same bytes by the same sender that was taken."""
+    where = (
+        (_drop.c.partner == drop.partner)
+        & (_drop.c.sha256 == drop.sha256)
+        & (_drop.c.id != drop.id)
+        & _drop.c.stage.in_([Stage.ACCEPTED, Stage.LOADED])
+    )
+    row = tx.execute(select(_drop).where(where).order_by(_drop.c.id).limit(1)).one_or_none()
+    return None if row is None else _read(row)
+
+
+def under_way_by(tx: Connection, *, partner: str, instant: datetime) -> int:
+    """How many of the partner's drops had arrived by `instant` and are not at their end yet."""
+    where = (
+        (_drop.c.partner == partner)
+        & (_drop.c.arrived_at <= instant)
+        & _drop.c.stage.in_([str(stage) for stage in UNDER_WAY])
+    )
+    return int(tx.execute(select(func.count()).where(where)).scalar_one())
+
+
+def first_arrival(tx: Connection, partner: str) -> datetime | None:
+    """When the partner's first upload ended; None when nothing ever came."""
+    query = select(_drop.c.arrived_at).where(_drop.c.partner == partner)
+    first: datetime | None = tx.execute(query.order_by(_drop.c.arrived_at).limit(1)).scalar_one_or_none()
+    return first
+
+
+def listed(
+    tx: Connection,
+    *,
+    partner: str = "",
+    name: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 1000,
+) -> list[Drop]:
+    """The latest drops, newest first, of a partner, a file name or a span of arrivals."""
+    query = select(_drop).order_by(_drop.c.arrived_at.desc(), _drop.c.id.desc()).limit(limit)
+    if partner:
+        query = query.where(_drop.c.partner == partner)
+    if name:
+        query = query.where(_drop.c.name == name)
+    if since is not None:
+        query = query.where(_drop.c.arrived_at >= since)
+    if until is not None:
+        query = query.where(_drop.c.arrived_at < until)
+    return _all(tx.execute(query))
+
+
+def _all(rows: Any) -> list[Drop]:
+    return [_read(row) for row in rows]
+
+
+def _values(changes: dict[str, Any]) -> dict[str, Any]:
+    written = dict(changes)
+    if "faults" in written:
+        written["faults"] = [f if isinstance(f, dict) else asdict(f) for f in written["faults"]]
+    if "usage_days" in written:
+        written["usage_days"] = [day.isoformat() for day in written["usage_days"]]
+    for key in ("stage", "outcome"):
+        if written.get(key) is not None:
+            written[key] = str(written[key])
+    return written
+
+
+def _read(row: Row[Any]) -> Drop:
+    known = {name: getattr(row, name) for name in _COLUMNS}
+    known["stage"] = Stage(known["stage"])
+    known["outcome"] = Outcome(known["outcome"]) if known["outcome"] else None
+    known["usage_days"] = tuple(date.fromisoformat(day) for day in known["usage_days"])
+    known["faults"] = tuple(Fault(**fault) for fault in known["faults"])
+    return Drop(**known)

@@ -1,0 +1,136 @@
+"""Loads and lake files in the ledger: what of the lake exists, and in which order it was committed."""
+
+from dataclasses import asdict, dataclass, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
+
+from schemas import tables
+
+_file, _load = tables.lake_file, tables.load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeFile:
+    """One committed Parquet file: blocks of one EDC and usage day, or affirmations of such."""
+
+    id: int = 0  # given by the ledger
+    load_seq: int = 0  # given by the ledger
+    drop_id: str
+    edc: str
+    usage_date: date
+    kind: str  # usage | affirmed
+    path: str  # below the lake
+    rows: int
+    first_versions: int
+    late: int  # first versions that came after the deadline
+    account_low: str
+    account_high: str
+    version_low: int
+    version_high: int
+    bytes: int
+    sha256: str
+
+
+_COLUMNS = [_file.c[field.name] for field in fields(LakeFile)]
+
+
+def add(tx: Connection, *, drop_id: str, edc: str, at: datetime, written: list[LakeFile]) -> int:
+    """Record a load and its files; its place in the order of commits. A drop is loaded once: the
+    table refuses a second time.
+    """
+    inserted = insert(_load).values(drop_id=drop_id, edc=edc, loaded_at=at).returning(_load.c.seq)
+    seq = int(tx.execute(inserted).scalar_one())
+    for file in written:
+        row = asdict(file) | {"load_seq": seq}
+        del row["id"]
+        tx.execute(insert(_file).values(row))
+    return seq
+
+
+def last_seq(tx: Connection, edc: str) -> int:
+    """The latest load of an EDC, or 0."""
+    return int(tx.execute(select(func.max(_load.c.seq)).where(_load.c.edc == edc)).scalar_one() or 0)
+
+
+def on_day(
+    tx: Connection, *, edc: str, day: date, low: str = "", high: str = "", after: int = 0
+) -> list[LakeFile]:
+    """The files of an EDC's usage day, of those committed after file `after`, whose accounts touch
+    `low` … `high` (all, when `high` is empty).
+    """
+    where = (_file.c.edc == edc) & (_file.c.usage_date == day) & (_file.c.id > after)
+    if high:
+        where &= (_file.c.account_low <= high) & (_file.c.account_high >= low)
+    return _all(tx, where)
+
+
+def between(tx: Connection, *, edc: str, after_seq: int, through_seq: int) -> list[LakeFile]:
+    """The files of loads above `after_seq`, up to `through_seq`, in the order of commits."""
+    where = (_file.c.edc == edc) & (_file.c.load_seq > after_seq) & (_file.c.load_seq <= through_seq)
+    return _all(tx, where)
+
+
+def of_drop(tx: Connection, drop_id: str) -> list[LakeFile]:
+    return _all(tx, _file.c.drop_id == drop_id)
+
+
+def by_ids(tx: Connection, wanted: list[int]) -> dict[int, LakeFile]:
+    """Files by id; a file that is not there is missing in the answer."""
+    found: dict[int, LakeFile] = {}
+    for start in range(0, len(wanted), 500):
+        found |= {file.id: file for file in _all(tx, _file.c.id.in_(wanted[start : start + 500]))}
+    return found
+
+
+def holding(tx: Connection, account: str) -> list[LakeFile]:
+    """The files whose range of accounts includes this one."""
+    return _all(tx, (_file.c.account_low <= account) & (_file.c.account_high >= account))
+
+
+def paths(tx: Connection, *, kind: str, until: datetime | None = None) -> list[str]:
+    """The paths of all files of a kind, committed by `until`."""
+    query = select(_file.c.path).where(_file.c.kind == kind)
+    if until is not None:
+        query = query.join(_load, _load.c.seq == _file.c.load_seq).where(_load.c.loaded_at <= until)
+    return list(tx.execute(query.order_by(_file.c.usage_date, _file.c.id)).scalars())
+
+
+def later_paths(tx: Connection, *, until: datetime | None = None) -> list[str]:
+    """The paths of usage files that hold any version above 1."""
+    query = select(_file.c.path).where((_file.c.kind == "usage") & (_file.c.version_high > 1))
+    if until is not None:
+        query = query.join(_load, _load.c.seq == _file.c.load_seq).where(_load.c.loaded_at <= until)
+    return list(tx.execute(query.order_by(_file.c.usage_date, _file.c.id)).scalars())
+
+
+def night(tx: Connection, *, edc: str, day: date, until: datetime | None = None) -> dict[str, Any]:
+    """What is loaded of an EDC's usage day, of drops that had arrived by `until`: files, blocks, first
+    versions, late ones, drops, last load.
+    """
+    where = (_file.c.edc == edc) & (_file.c.usage_date == day) & (_file.c.kind == "usage")
+    if until is not None:
+        where &= tables.drop.c.arrived_at <= until
+    query = (
+        select(
+            func.count().label("files"),
+            func.coalesce(func.sum(_file.c.rows), 0).label("blocks"),
+            func.coalesce(func.sum(_file.c.first_versions), 0).label("first_versions"),
+            func.coalesce(func.sum(_file.c.late), 0).label("late"),
+            func.count(_file.c.drop_id.distinct()).label("drops"),
+            func.max(_load.c.loaded_at).label("last_load_at"),
+        )
+        .join(_load, _load.c.seq == _file.c.load_seq)
+        .join(tables.drop, tables.drop.c.id == _file.c.drop_id)
+        .where(where)
+    )
+    return dict(tx.execute(query).one()._asdict())
+
+
+def _all(tx: Connection, where: ColumnElement[bool]) -> list[LakeFile]:
+    return [_read(row) for row in tx.execute(select(*_COLUMNS).where(where).order_by(_file.c.id))]
+
+
+def _read(row: Row[Any]) -> LakeFile:
+    return LakeFile(**row._asdict())

@@ -1,0 +1,283 @@
+"""Publications, outbound files, what is held back, and who collected what, in the ledger."""
+
+from dataclasses import asdict, dataclass, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+
+from jobs.stores.ledger import events
+from schemas import ids, tables
+
+_pub, _file, _held, _collected = (
+    tables.publication,
+    tables.outbound_file,
+    tables.held,
+    tables.collection,
+)
+LIVE = ("recorded", "laid-out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundFile:
+    """One file for one EGS. States: recorded → laid-out → withdrawn or expired."""
+
+    id: int = 0  # given by the ledger
+    egs: str
+    sequence: int
+    name: str
+    edc: str
+    publication_id: str
+    sync_id: str
+    state: str
+    sha256: str
+    bytes: int
+    blocks: int
+    intervals: int
+    estimated: int
+    versions_above_1: int
+    usage_days: tuple[date, ...]
+    contents: str  # below state/: which blocks it holds
+    replaces: str = ""
+    laid_out_at: datetime | None = None
+    withdrawn_at: datetime | None = None
+    withdrawn_by: str = ""
+    rewrite_due: bool = False
+    replaced_by: str = ""
+    expired_at: datetime | None = None
+    collected_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A block that is loaded and not published: its account is unknown (suspense) or its EGS no partner
+    (unclaimed), or it came late and waits for an operator.
+    """
+
+    id: int = 0  # given by the ledger
+    edc: str
+    lake_file_id: int
+    account: str
+    channel: str
+    reason: str
+    egs_duns: str = ""
+    since: datetime
+
+
+_COLUMNS = [_file.c[field.name] for field in fields(OutboundFile)]
+_HELD_COLUMNS = [_held.c[field.name] for field in fields(Held)]
+
+
+def cursor(tx: Connection, edc: str) -> int:
+    """The last load of an EDC that a publication has looked at."""
+    where = _pub.c.edc == edc
+    return int(tx.execute(select(func.max(_pub.c.through_seq)).where(where)).scalar_one() or 0)
+
+
+def begin(
+    tx: Connection,
+    *,
+    edc: str,
+    sync_id: str,
+    at: datetime,
+    after_seq: int,
+    through_seq: int,
+    files: int,
+    blocks: int,
+    replaces: str = "",
+) -> str:
+    """A new publication; its id."""
+    day = ids.publication_day(at)
+    last = tx.execute(select(func.max(_pub.c.id)).where(_pub.c.id.startswith(day))).scalar_one_or_none()
+    publication_id = ids.publication(at, 1 if last is None else int(last.removeprefix(day)) + 1)
+    tx.execute(
+        insert(_pub).values(
+            id=publication_id,
+            edc=edc,
+            sync_id=sync_id,
+            at=at,
+            after_seq=after_seq,
+            through_seq=through_seq,
+            files=files,
+            blocks=blocks,
+            laid_out=files == 0,
+            replaces=replaces,
+        )
+    )
+    events.record(
+        tx,
+        "publication.recorded",
+        at=at,
+        about=publication_id,
+        partner=edc,
+        files=files,
+        blocks=blocks,
+        through_seq=through_seq,
+    )
+    return publication_id
+
+
+def next_sequence(tx: Connection, egs: str) -> int:
+    """The number after the last that an EGS was given; 1 at first."""
+    return int(tx.execute(select(func.max(_file.c.sequence)).where(_file.c.egs == egs)).scalar_one() or 0) + 1
+
+
+def is_used(tx: Connection, *, egs: str, name: str) -> bool:
+    """Whether an EGS was ever given a file of that name."""
+    where = (_file.c.egs == egs) & (_file.c.name == name)
+    return tx.execute(select(_file.c.id).where(where)).first() is not None
+
+
+def add(tx: Connection, file: OutboundFile) -> None:
+    tx.execute(insert(_file).values(_values(asdict(file))))
+
+
+def note(tx: Connection, file_id: int, **changes: Any) -> None:
+    tx.execute(update(_file).where(_file.c.id == file_id).values(**changes))
+
+
+def get(tx: Connection, file_id: int) -> OutboundFile:
+    return _all(tx, _file.c.id == file_id)[0]
+
+
+def withdraw(tx: Connection, file: OutboundFile, *, by: str, at: datetime, rewrite_due: bool) -> None:
+    """A file is taken back, because a sync takes an account in it from its EGS."""
+    where = _file.c.id == file.id
+    changes = {"state": "withdrawn", "withdrawn_at": at, "withdrawn_by": by, "rewrite_due": rewrite_due}
+    tx.execute(update(_file).where(where).values(**changes))
+    events.record(
+        tx, "outbound.withdrawn", at=at, about=file.name, partner=file.egs, by=by, rewrite=rewrite_due
+    )
+
+
+def replaced(tx: Connection, *, egs: str, name: str, by: str) -> None:
+    """A withdrawn file was written again under another name."""
+    where = (_file.c.egs == egs) & (_file.c.name == name)
+    tx.execute(update(_file).where(where).values(replaced_by=by))
+
+
+def laid_out(tx: Connection, publication_id: str, *, at: datetime) -> None:
+    """Every file of the publication has appeared."""
+    where = (_file.c.publication_id == publication_id) & (_file.c.state == "recorded")
+    tx.execute(update(_file).where(where).values(state="laid-out", laid_out_at=at))
+    tx.execute(update(_pub).where(_pub.c.id == publication_id).values(laid_out=True))
+    events.record(tx, "publication.laid_out", at=at, about=publication_id)
+
+
+def unfinished(tx: Connection, edc: str) -> list[str]:
+    """Publications that are recorded and whose files have not all appeared."""
+    where = (_pub.c.edc == edc) & ~_pub.c.laid_out
+    return list(tx.execute(select(_pub.c.id).where(where).order_by(_pub.c.id)).scalars())
+
+
+def of_publication(tx: Connection, publication_id: str) -> list[OutboundFile]:
+    return _all(tx, _file.c.publication_id == publication_id)
+
+
+def live(tx: Connection, *, edc: str) -> list[OutboundFile]:
+    """The files of an EDC's readings that lie in outbound folders, or are about to."""
+    return _all(tx, (_file.c.edc == edc) & _file.c.state.in_(LIVE))
+
+
+def rewrites_due(tx: Connection, *, edc: str) -> list[OutboundFile]:
+    """Withdrawn files that are to be written again without what their EGS has lost."""
+    return _all(tx, (_file.c.edc == edc) & _file.c.rewrite_due)
+
+
+def laid_out_before(tx: Connection, instant: datetime) -> list[OutboundFile]:
+    """Files, laid out or withdrawn since, whose time in outbound/ began before `instant`."""
+    return _all(
+        tx,
+        _file.c.state.in_(["laid-out", "withdrawn"])
+        & _file.c.expired_at.is_(None)
+        & (_file.c.laid_out_at < instant),
+    )
+
+
+def named(tx: Connection, name: str, *, egs: str = "") -> list[OutboundFile]:
+    """The files of that name, of one EGS or of all."""
+    where = _file.c.name == name
+    return _all(tx, where & (_file.c.egs == egs) if egs else where)
+
+
+def listed(
+    tx: Connection, *, egs: str = "", edc: str = "", after: datetime | None = None
+) -> list[OutboundFile]:
+    """Outbound files by sequence, of an EGS, of an EDC, laid out since."""
+    where: ColumnElement[bool] = _file.c.id > 0
+    if egs:
+        where &= _file.c.egs == egs
+    if edc:
+        where &= _file.c.edc == edc
+    if after is not None:
+        where &= _file.c.laid_out_at >= after
+    return _all(tx, where)
+
+
+def hold(tx: Connection, rows: list[Held]) -> None:
+    """Hold blocks back. One that is held already stays as it is."""
+    if rows:
+        values = [asdict(row) for row in rows]
+        for value in values:
+            del value["id"]
+        tx.execute(insert(_held), values)
+
+
+def held(tx: Connection, *, edc: str, reason: str = "") -> list[Held]:
+    """What is held back of an EDC's blocks, by file, account and channel."""
+    where = (_held.c.edc == edc) & _held.c.released_at.is_(None)
+    if reason:
+        where &= _held.c.reason == reason
+    query = select(*_HELD_COLUMNS).where(where)
+    query = query.order_by(_held.c.lake_file_id, _held.c.account, _held.c.channel)
+    return [Held(**row._asdict()) for row in tx.execute(query)]
+
+
+def held_counts(tx: Connection, edc: str) -> dict[tuple[str, str], int]:
+    """How many blocks are held, by reason and EGS DUNS."""
+    where = (_held.c.edc == edc) & _held.c.released_at.is_(None)
+    query = select(_held.c.reason, _held.c.egs_duns, func.count()).where(where)
+    rows = tx.execute(query.group_by(_held.c.reason, _held.c.egs_duns))
+    return {(reason, duns): count for reason, duns, count in rows}
+
+
+def release(tx: Connection, held_ids: list[int], *, at: datetime, to: str) -> None:
+    """Blocks are held no more: published by `to`, or `to` says why they never will be."""
+    for start in range(0, len(held_ids), 500):
+        where = _held.c.id.in_(held_ids[start : start + 500])
+        tx.execute(update(_held).where(where).values(released_at=at, release=to))
+
+
+def rehold(tx: Connection, held_ids: list[int], *, reason: str, egs_duns: str) -> None:
+    """Blocks stay held for another reason than before."""
+    for start in range(0, len(held_ids), 500):
+        where = _held.c.id.in_(held_ids[start : start + 500])
+        tx.execute(update(_held).where(where).values(reason=reason, egs_duns=egs_duns))
+
+
+def collected(tx: Connection, **row: Any) -> None:
+    """Somebody read an outbound file; see schemas.tables.collection."""
+    tx.execute(insert(_collected).values(**row))
+
+
+def collections_of(tx: Connection, file_id: int) -> list[dict[str, Any]]:
+    where = _collected.c.outbound_file_id == file_id
+    rows = tx.execute(select(_collected).where(where).order_by(_collected.c.id))
+    return [dict(row) for row in rows.mappings()]
+
+
+def _all(tx: Connection, where: ColumnElement[bool]) -> list[OutboundFile]:
+    query = select(*_COLUMNS).where(where).order_by(_file.c.egs, _file.c.sequence)
+    return [_read(row) for row in tx.execute(query)]
+
+
+def _read(row: Row[Any]) -> OutboundFile:
+    known = row._asdict()
+    known["usage_days"] = tuple(date.fromisoformat(day) for day in known["usage_days"])
+    return OutboundFile(**known)
+
+
+def _values(row: dict[str, Any]) -> dict[str, Any]:
+    del row["id"]
+    row["usage_days"] = [day.isoformat() for day in row["usage_days"]]
+    return row

@@ -1,0 +1,55 @@
+"""Verdicts and runs of scheduled jobs in the ledger: what was done for which business date, once."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from schemas import tables
+
+_verdict, _run = tables.verdict, tables.job_run
+
+
+def verdict(tx: Connection, *, edc: str, day: date) -> dict[str, Any] | None:
+    """The verdict on an EDC's usage day, as a row of schemas.tables.verdict."""
+    where = (_verdict.c.edc == edc) & (_verdict.c.usage_date == day)
+    row = tx.execute(select(_verdict).where(where)).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def last_judged(tx: Connection, edc: str) -> date | None:
+    """The latest usage day of an EDC that has a verdict."""
+    found: date | None = tx.execute(
+        select(func.max(_verdict.c.usage_date)).where(_verdict.c.edc == edc)
+    ).scalar_one()
+    return found
+
+
+def keep_verdict(tx: Connection, row: dict[str, Any]) -> None:
+    """Record a verdict, or what has changed of one."""
+    where = (_verdict.c.edc == row["edc"]) & (_verdict.c.usage_date == row["usage_date"])
+    tx.execute(delete(_verdict).where(where))
+    tx.execute(insert(_verdict).values(row))
+
+
+def is_done(tx: Connection, job: str, key: str) -> bool:
+    """Whether a job has run to its end for that key."""
+    where = (_run.c.job == job) & (_run.c.key == key) & _run.c.ended_at.is_not(None)
+    return tx.execute(select(_run.c.job).where(where)).first() is not None
+
+
+def began(tx: Connection, job: str, key: str, *, at: datetime) -> None:
+    where = (_run.c.job == job) & (_run.c.key == key)
+    tx.execute(delete(_run).where(where & _run.c.ended_at.is_(None)))
+    tx.execute(insert(_run).values(job=job, key=key, began_at=at))
+
+
+def ended(tx: Connection, job: str, key: str, *, at: datetime, **said: Any) -> None:
+    where = (_run.c.job == job) & (_run.c.key == key)
+    tx.execute(update(_run).where(where).values(ended_at=at, said=said))
+
+
+def last(tx: Connection, limit: int = 20) -> list[dict[str, Any]]:
+    """The latest runs, newest first."""
+    rows = tx.execute(select(_run).order_by(_run.c.began_at.desc()).limit(limit))
+    return [dict(row) for row in rows.mappings()]

@@ -1,0 +1,137 @@
+"""Syncs in the ledger: forming part by part, then in force, or not."""
+
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+
+from jobs.stores.ledger import events
+from schemas import ids, tables
+
+_sync, _part = tables.sync, tables.sync_part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """One meter data sync of an EDC. States: forming → complete → (held →) withdrawing → in-force →
+    superseded; or rejected (at fault), refused (by an operator), older (than the one in force).
+    """
+
+    id: str
+    edc: str
+    as_of: date
+    parts: int
+    state: str
+    began_at: datetime
+    completed_at: datetime | None = None
+    in_force_at: datetime | None = None
+    superseded_at: datetime | None = None
+    path: str = ""
+    sha256: str = ""
+    rows: int = 0
+    accounts: int = 0
+    due: int = 0
+    moved: int = 0
+    share_moved: float = 0.0
+    why: str = ""
+
+
+_COLUMNS = [_sync.c[field.name] for field in fields(Sync)]
+
+
+def forming(tx: Connection, *, edc: str, as_of: date, parts: int, at: datetime) -> Sync:
+    """The sync that a part of this EDC, date and number of parts belongs to; begun when there is none."""
+    where = (
+        (_sync.c.edc == edc)
+        & (_sync.c.as_of == as_of)
+        & (_sync.c.parts == parts)
+        & (_sync.c.state == "forming")
+    )
+    found = _all(tx, where)
+    if found:
+        return found[0]
+    same_date = (_sync.c.edc == edc) & (_sync.c.as_of == as_of)
+    count = int(tx.execute(select(func.count()).select_from(_sync).where(same_date)).scalar_one())
+    begun = Sync(
+        id=ids.sync(edc, as_of, count + 1), edc=edc, as_of=as_of, parts=parts, state="forming", began_at=at
+    )
+    tx.execute(
+        insert(_sync).values(id=begun.id, edc=edc, as_of=as_of, parts=parts, state="forming", began_at=at)
+    )
+    events.record(tx, "sync.begun", at=at, about=begun.id, partner=edc, parts=parts)
+    return begun
+
+
+def keep_part(tx: Connection, *, sync_id: str, part: int, drop_id: str, path: str, rows: int) -> None:
+    """Add a part; one that came before under the same number gives way to it."""
+    tx.execute(delete(_part).where((_part.c.sync_id == sync_id) & (_part.c.part == part)))
+    tx.execute(insert(_part).values(sync_id=sync_id, part=part, drop_id=drop_id, path=path, rows=rows))
+
+
+def parts_of(tx: Connection, sync_id: str) -> list[Any]:
+    """Rows (part, drop_id, path, rows) of a sync, by part."""
+    query = select(_part.c.part, _part.c.drop_id, _part.c.path, _part.c.rows)
+    return list(tx.execute(query.where(_part.c.sync_id == sync_id).order_by(_part.c.part)))
+
+
+def move(
+    tx: Connection,
+    sync: Sync,
+    state: str,
+    *,
+    event: str,
+    at: datetime,
+    say: dict[str, Any] | None = None,
+    **changes: Any,
+) -> Sync:
+    """Bring a sync to a state, with its event."""
+    tx.execute(update(_sync).where(_sync.c.id == sync.id).values(state=state, **changes))
+    events.record(tx, event, at=at, about=sync.id, partner=sync.edc, **(say or {}))
+    return get(tx, sync.id)
+
+
+def get(tx: Connection, sync_id: str) -> Sync:
+    """The sync of that id. Raises KeyError when there is none."""
+    found = _all(tx, _sync.c.id == sync_id)
+    if not found:
+        raise KeyError(sync_id)
+    return found[0]
+
+
+def in_force(tx: Connection, edc: str) -> Sync | None:
+    """The sync that says today who may see what of an EDC."""
+    found = _all(tx, (_sync.c.edc == edc) & (_sync.c.state == "in-force"))
+    return found[0] if found else None
+
+
+def in_force_at(tx: Connection, edc: str, instant: datetime) -> Sync | None:
+    """The sync that was in force at an instant."""
+    where = (
+        (_sync.c.edc == edc)
+        & (_sync.c.in_force_at <= instant)
+        & (_sync.c.superseded_at.is_(None) | (_sync.c.superseded_at > instant))
+    )
+    found = _all(tx, where)
+    return found[0] if found else None
+
+
+def in_state(tx: Connection, *states: str) -> list[Sync]:
+    """The syncs in any of these states, in the order they began."""
+    return _all(tx, _sync.c.state.in_(states))
+
+
+def listed(tx: Connection, *, edc: str = "") -> list[Sync]:
+    """All syncs of an EDC, or of all, oldest first."""
+    return _all(tx, _sync.c.edc == edc if edc else _sync.c.id != "")
+
+
+def _all(tx: Connection, where: ColumnElement[bool]) -> list[Sync]:
+    return [
+        _read(row)
+        for row in tx.execute(select(*_COLUMNS).where(where).order_by(_sync.c.began_at, _sync.c.id))
+    ]
+
+
+def _read(row: Row[Any]) -> Sync:
+    return Sync(**row._asdict())

@@ -1,0 +1,48 @@
+"""The mailboxes: the folders below sftp_root/ that partners see, and the files the hub lays in them.
+
+While an upload is under way or broken off, its file is hidden as `inbound/.<name>.part`; only an
+upload that its client closed lies there under its name. So what is whole survives a crash.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.stores import files
+
+
+class Mailboxes:
+    """All partners' folders."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, partner: str, folder: str) -> Path:
+        """A folder of a partner, made when it is not there yet."""
+        path = self.root / partner / folder
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def whole(self, partner: str, name: str, folder: str = "inbound") -> Path:
+        """Where a finished upload of that name lies."""
+        return self.folder(partner, folder) / name
+
+    def part(self, partner: str, name: str, folder: str = "inbound") -> Path:
+        """Where an upload of that name lies until it is whole."""
+        return self.folder(partner, folder) / f".{name}.part"
+
+    def uploads(self, partner: str) -> Iterator[tuple[str, bool]]:
+        """The names in a partner's inbound/, each with whether it is whole."""
+        for path in sorted(self.folder(partner, "inbound").iterdir()):
+            if path.name.startswith(".") and path.name.endswith(".part"):
+                yield path.name[1 : -len(".part")], False
+            elif not path.name.startswith("."):
+                yield path.name, True
+
+    def lay(self, partner: str, folder: str, name: str, content: Mapping[str, Any] | str) -> Path:
+        """Put a receipt, report or note into a partner's folder, whole and durable."""
+        text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
+        path = self.folder(partner, folder) / name
+        files.write(path, text.encode())
+        return path

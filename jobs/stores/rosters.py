@@ -1,0 +1,81 @@
+"""Rosters: what a meter data sync says, one Parquet file a sync, sorted by account."""
+
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.stores.lake import Lake
+
+ROW_GROUP = 20_000
+_OWNERSHIP = ("account", "egs_duns", "egs_start")
+
+
+class Roster:
+    """The roster of one sync, read by ranges of accounts."""
+
+    def __init__(self, lake: Lake, path: str) -> None:
+        self._lake = lake
+        self.path = path
+
+    @property
+    def file(self) -> Path:
+        return self._lake.root / self.path
+
+    def standing_of(self, accounts: pa.Array | pa.ChunkedArray) -> pa.Table:
+        """For each account: `known` (bool), `egs_duns` (string, null when unknown), `egs_start`
+        (date32, null when unknown or not said), in the order asked.
+        """
+        if len(accounts) == 0:
+            return _standing(pa.table({name: [] for name in _OWNERSHIP}), accounts)
+        ends = pc.min_max(accounts)
+        rows = self._lake.read(
+            self.path, columns=_OWNERSHIP, low=ends["min"].as_py(), high=ends["max"].as_py()
+        )
+        return _standing(rows, accounts)
+
+
+def _standing(rows: pa.Table, accounts: pa.Array | pa.ChunkedArray) -> pa.Table:
+    account = rows["account"].cast(pa.string()).combine_chunks()
+    places = pc.index_in(accounts.cast(pa.string()), value_set=account)
+    if isinstance(places, pa.ChunkedArray):
+        places = places.combine_chunks()
+    return pa.table(
+        {
+            "known": pc.is_valid(places),
+            "egs_duns": rows["egs_duns"].cast(pa.string()).take(places),
+            "egs_start": rows["egs_start"].cast(pa.date32()).take(places),
+        }
+    )
+
+
+def moved_accounts(before: Roster, after: Roster) -> int:
+    """How many accounts of `before` have another EGS, or none, in `after`."""
+    query = """
+        select count(*) from (select distinct account, egs_duns from read_parquet($before)) old
+        left join (select distinct account, egs_duns from read_parquet($after)) new using (account)
+        where new.egs_duns is distinct from old.egs_duns
+    """
+    return _count(query, before=before, after=after)
+
+
+def due_blocks(roster: Roster) -> int:
+    """How many blocks a night should bring: the channels of active accounts with an AMI meter."""
+    return _count(f"select count(*) from ({DUE.format(roster='$roster')})", roster=roster)
+
+
+# One row for each account and channel that is due each night, with its meter and ZIP.
+DUE = """
+    select account, channel, min(meter) as meter, min(zip) as zip
+    from (select account, meter, zip, unnest(string_split(channels, ';')) as channel
+          from read_parquet({roster}) where account_status = 'A' and ami)
+    group by account, channel
+"""
+
+
+def _count(query: str, **rosters: Roster) -> int:
+    with duckdb.connect() as sql:
+        parameters = {name: str(roster.file) for name, roster in rosters.items()}
+        row = sql.execute(query, parameters).fetchone()
+    return int(row[0]) if row else 0

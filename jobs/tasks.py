@@ -1,0 +1,152 @@
+"""What a worker process does: one function a kind of work, over small values, safe to run twice.
+
+Each process opens the stores of its home once, when it starts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from config import log as log_setup
+from config import settings as settings_file
+from config.home import Home
+from jobs import pipeline
+from jobs.pipeline import Clock
+from jobs.steps import deadline, publish
+from jobs.stores.opened import Stores
+from jobs.stores.ledger import claims, runs, syncs
+from schemas.usage_day import UsageDay
+
+log = structlog.get_logger()
+
+_opened: dict[Path, Stores] = {}
+
+
+def prepare(root: Path) -> None:
+    """Get a new worker process ready: its log, and the stores of the home."""
+    home = Home(root)
+    log_setup.configure(home, settings_file.load(root), console=False)
+    stores(root)
+
+
+def stores(root: Path) -> Stores:
+    """The stores of a home, opened once a process."""
+    if root not in _opened:
+        _opened[root] = Stores.open(Home(root), settings_file.load(root))
+    return _opened[root]
+
+
+def lend(opened: Stores) -> None:
+    """Let tasks that run in this process use stores that are open already."""
+    _opened[opened.home.root] = opened
+
+
+def give_back(opened: Stores) -> None:
+    """The stores are about to be closed."""
+    _opened.pop(opened.home.root, None)
+
+
+def advance(root: Path, drop_id: str, clock: Clock) -> str:
+    """Take a drop along its way. The stage it is at then; empty when another process takes it."""
+    advanced = pipeline.advance(drop_id, stores=stores(root), clock=clock)
+    return str(advanced.drop.stage) if isinstance(advanced, pipeline.Advanced) else ""
+
+
+def settle(root: Path, sync_id: str, clock: Clock) -> str:
+    """Bring a complete sync into force, or not. The kind of outcome."""
+    opened = stores(root)
+    with opened.ledger.read() as tx:
+        sync = syncs.get(tx, sync_id)
+    edc = opened.partners.current().get(sync.edc)
+    if edc is None or sync.state not in pipeline.UNSETTLED:
+        return sync.state
+    return type(pipeline.settle(sync, edc=edc, stores=opened, clock=clock)).__name__
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """The time a publication of an EDC is for: a quarter hour, or a deadline."""
+
+    edc: str
+    at: datetime
+
+    @property
+    def key(self) -> str:
+        return f"{self.edc}@{self.at.isoformat()}"
+
+
+def publish_slot(root: Path, slot: Slot, clock: Clock) -> str:
+    """The publication of a slot, once. The kind of outcome."""
+    opened = stores(root)
+    edc = opened.partners.current().get(slot.edc)
+    if edc is None:
+        return "Gone"
+
+    def work() -> dict[str, Any] | None:
+        outcome = publish.publish(edc, stores=opened, now=clock())
+        if isinstance(outcome, publish.Withheld) and outcome.waiting:
+            log.warning("publication.withheld", partner=edc.id, why=outcome.why)
+        return None if isinstance(outcome, publish.Busy) else {"outcome": type(outcome).__name__}
+
+    return once("publish", slot.key, work, opened=opened, clock=clock)
+
+
+def judge(root: Path, edc_id: str, day: date, clock: Clock) -> str:
+    """The verdict on a usage day, once, and a publication of what was loaded for it."""
+    opened = stores(root)
+    edc = opened.partners.current().get(edc_id)
+    if edc is None:
+        return "Gone"
+
+    def work() -> dict[str, Any] | None:
+        judged = deadline.judge(edc, day, stores=opened, now=clock())
+        if isinstance(judged, deadline.Waits):
+            log.warning("deadline.awaited", partner=edc.id, about=f"{edc.id}/{day}", drops=judged.drops)
+            return None
+        publish.publish(edc, stores=opened, now=clock())
+        return {"verdict": judged.verdict["verdict"]}
+
+    return once("deadline", f"{edc_id}/{day}", work, opened=opened, clock=clock)
+
+
+def warn(root: Path, edc_id: str, day: date, at: time, clock: Clock) -> str:
+    """A warning before the deadline, once."""
+    opened = stores(root)
+    edc = opened.partners.current().get(edc_id)
+    if edc is None or edc.zone is None:
+        return "Gone"
+    usage_day = UsageDay(day, edc.zone)
+
+    def work() -> dict[str, Any]:
+        warned = deadline.warn(edc, usage_day, f"{at:%H:%M}", stores=opened, now=clock())
+        return {"outcome": type(warned).__name__}
+
+    return once("warning", f"{edc_id}/{day}/{at:%H:%M}", work, opened=opened, clock=clock)
+
+
+def once(
+    job: str, key: str, work: Callable[[], dict[str, Any] | None], *, opened: Stores, clock: Clock
+) -> str:
+    """Do work that is to be done once for its key, whichever process comes first. Work that answers
+    None is not done yet, and is tried again at the next sweep.
+    """
+    with opened.ledger.read() as tx:
+        if runs.is_done(tx, job, key):
+            return "Done"
+    with claims.claimed(opened.ledger, f"{job}:{key}", owner=opened.owner, now=clock()) as mine:
+        if not mine:
+            return "Busy"
+        with opened.ledger.write() as tx:
+            if runs.is_done(tx, job, key):
+                return "Done"
+            runs.began(tx, job, key, at=clock())
+        said = work()
+        if said is None:
+            return "Waits"
+        with opened.ledger.write() as tx:
+            runs.ended(tx, job, key, at=clock(), **said)
+    return "Ran"
