@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from schemas.fault_codes import OF_BLOCKS, OF_FILES, Code, Scope
 from schemas.sync_codes import OF_SYNCS
 
-__all__ = ["CODES", "Code", "Fault", "Scope"]
+__all__ = ["CODES", "SHOWN", "Code", "Fault", "Scope", "shown"]
+
+SHOWN = 80  # characters of what was found
 
 CODES: Mapping[str, Code] = {**OF_FILES, **OF_BLOCKS, **OF_SYNCS}
 
@@ -41,3 +43,9 @@ class Fault:
             where += f", column {self.column}"
         said = CODES[self.code].says
         return f"{where + ': ' if where else ''}{said}: found {self.found or 'nothing'}, wanted {self.wanted}"
+
+
+def shown(text: str) -> str:
+    """As much of a wrong text as a fault repeats; what would act on a terminal is spelt out."""
+    spelt = "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text[: SHOWN + 1])
+    return spelt if len(spelt) <= SHOWN else spelt[: SHOWN - 1] + "…"

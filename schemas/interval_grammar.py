@@ -31,6 +31,7 @@ STATUSES = ("A", "E", "")
 INTERVAL_SECONDS = ("900", "1800", "3600")
 UNIT = "01"  # kWh
 
+_ACCOUNT = re.compile(ACCOUNT)
 _VALUE = re.compile(VALUE)
 _DIGITS_14 = re.compile(r"[0-9]{14}")
 
@@ -40,6 +41,11 @@ def sort_code(position: int) -> bytes:
     if position < len(HEADER_CODES):
         return HEADER_CODES[position]
     return b"%d" % (FIRST_DATA_CODE + position - len(HEADER_CODES))
+
+
+def is_account(text: str) -> bool:
+    """Whether `text` is an account."""
+    return _ACCOUNT.fullmatch(text) is not None
 
 
 def day_begun(start: str) -> date | None:
@@ -99,6 +105,16 @@ def interval_starts(day: date, seconds: int, zone: ZoneInfo) -> tuple[str, ...]:
     return tuple(f"{start.astimezone(zone):%Y%m%d%H%M%S}" for start in starts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a file is read by, besides its bytes."""
+
+    stamp: str  # of the file's name, for blocks that have none
+    zone: ZoneInfo
+    channels: frozenset[str]
+    latest: date  # the last usage day that may be in it
+
+
 @dataclass(frozen=True, slots=True)
 class Extent:
     """What row 00000001 says behind the account: channel and day."""
@@ -107,15 +123,15 @@ class Extent:
     day: date
 
 
-def extent(fields: Sequence[str], *, channels: frozenset[str], latest: date) -> Extent | None:
+def extent(fields: Sequence[str], terms: Terms) -> Extent | None:
     """The channel and day of `channel, start, stop, DST, invalid`, or None if one of them is at fault."""
     if len(fields) != 5:
         return None
     channel, start, stop, dst, invalid = fields
     day = day_begun(start)
-    if day is None or day > latest or stop not in day_stops(day):
+    if day is None or day > terms.latest or stop not in day_stops(day):
         return None
-    if channel not in channels or dst != "Y" or invalid != "N":
+    if channel not in terms.channels or dst != "Y" or invalid != "N":
         return None
     return Extent(channel, day)
 

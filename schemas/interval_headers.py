@@ -86,7 +86,7 @@ class Headers:
         return known
 
 
-def read(found: Rows, blocks: Places, *, channels: frozenset[str], latest: date) -> tuple[Headers, Flags]:
+def read(found: Rows, blocks: Places, terms: grammar.Terms) -> tuple[Headers, Flags]:
     """The headers of the blocks whose first rows are the rows `blocks`, and which of them are legal.
 
     The blocks must be well ordered. What the headers say of a block that is not legal means nothing.
@@ -97,7 +97,7 @@ def read(found: Rows, blocks: Places, *, channels: frozenset[str], latest: date)
         return between(found.text, np.minimum(begins + _BEHIND_CODE, ends), ends)
 
     (account, rest), legal = parted(row(0), 2)
-    extent = asked(rest, lambda fields: grammar.extent(fields, channels=channels, latest=latest))
+    extent = asked(rest, lambda fields: grammar.extent(fields, terms))
     (start, stop, rest), enough = parted(row(1), 3)
     meter = asked(rest, grammar.meter)
     text, cut = row(2), asked(row(3), grammar.cut)

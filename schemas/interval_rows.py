@@ -5,7 +5,6 @@ A row ends at a line feed; carriage returns before it belong to the line end. A 
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +17,11 @@ Places = npt.NDArray[np.int64]  # byte offsets, or numbers of rows
 Flags = npt.NDArray[np.bool_]
 Words = npt.NDArray[np.uint64]  # eight bytes of text each
 
-SEGMENT_BYTES = 4 << 20  # small enough that what is worked on stays in the processor's cache
+STRETCH_BYTES = 4 << 20  # small enough that what is worked on stays in the processor's cache
 MOST_ROWS = 4 + 100  # of a block: a day of 25 hours, one quarter hour a row
 
 LF, CR, COMMA = 10, 13, 44
+_BLOCK = re.compile(rb"(?:\A|\n)00000001(?:,|\r*\n|\r*\Z)")
 _NEXT_BLOCK = re.compile(rb"\n(?=00000001,)")
 _CODES: Words = np.frombuffer(b"".join(map(grammar.sort_code, range(MOST_ROWS))) + bytes(8), np.uint64)
 
@@ -36,27 +36,29 @@ class Rows:
     ends: Places
     codes: Words  # the sort code as eight bytes in one word; 0 where there is none
     blocks: Places  # the numbers of the rows 00000001
-    at: int  # where the stretch begins in its file
-    line: int  # of its first row, from 1
+    line: int  # of the first row in its file, from 1
 
     def row(self, number: int) -> bytes:
         """The bytes of one row."""
         return self.octets[self.begins[number] : self.ends[number]].tobytes()
 
 
-def segments(text: pa.Buffer) -> Iterator[Rows]:
-    """The file in stretches of whole blocks, each of a few megabytes."""
+def has_blocks(text: pa.Buffer) -> bool:
+    """Whether any row of the text begins a block."""
+    return _BLOCK.search(memoryview(text)) is not None
+
+
+def stretches(text: pa.Buffer) -> list[int]:
+    """The places at which to part the text so that each piece has whole blocks and a few megabytes."""
     view = memoryview(text)
-    at, line = 0, 1
-    while at < len(view):
-        following = _NEXT_BLOCK.search(view, min(at + SEGMENT_BYTES, len(view)))
-        end = following.end() if following else len(view)
-        found = rows(text.slice(at, end - at), at=at, line=line)
-        yield found
-        at, line = end, line + len(found.begins)
+    places = [0]
+    while places[-1] < len(view):
+        following = _NEXT_BLOCK.search(view, min(places[-1] + STRETCH_BYTES, len(view)))
+        places.append(following.end() if following else len(view))
+    return places
 
 
-def rows(text: pa.Buffer, *, at: int = 0, line: int = 1) -> Rows:
+def rows(text: pa.Buffer, *, line: int = 1) -> Rows:
     """The rows of `text`; the last one may lack its line end."""
     octets = np.frombuffer(text, np.uint8)
     feeds = np.flatnonzero(octets == LF)
@@ -67,12 +69,14 @@ def rows(text: pa.Buffer, *, at: int = 0, line: int = 1) -> Rows:
     ends = _without_returns(octets, begins, feeds)
     codes = _sort_codes(octets, begins, ends)
     blocks = np.flatnonzero(codes == _CODES[0])
-    return Rows(text, octets, begins, ends, codes, blocks, at, line)
+    return Rows(text, octets, begins, ends, codes, blocks, line)
 
 
 def well_ordered(found: Rows) -> Flags:
     """For each block, whether its rows are 1, 2, 3, 4 and then data rows whose codes rise by one."""
     first, total = found.blocks, len(found.begins)
+    if not len(first):
+        return np.zeros(0, np.bool_)
     lengths = np.diff(first, append=total)
     positions = np.arange(first[0], total) - np.repeat(first, lengths)
     expected = _CODES[np.minimum(positions, MOST_ROWS)]
