@@ -36,7 +36,7 @@ class SampleFile:
     accounts: int = 0
     blocks: int = 0
     intervals: int = 0
-    faults: tuple[str, ...] = ()  # codes
+    faults: tuple[str, ...] = ()  # the codes to expect, each once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,8 @@ class Night:
             self.people(edc),
             edc,
             self.egss,
-            first=self._morning(),
-            as_of=self._morning(later),
+            first=self.morning(),
+            as_of=self.morning(later),
             switched=self.switchers(edc, switched),
         )
         return rows if later else rows.slice(0, self.accounts + self.extra)
@@ -94,13 +94,13 @@ class Night:
     def sync(self, edc: Edc, *, later: int = 0, switched: int = 0) -> Iterator[SampleFile]:
         """The parts of a sync of the EDC, as of `later` days after the first one."""
         rows = self.roster(edc, later=later, switched=switched)
-        as_of = self._morning(later)
+        as_of = self.morning(later)
         parts = max(-(-len(rows) // sync_file.MAX_ROWS), 1)
         for part in range(1, parts + 1):
             some = rows.slice((part - 1) * sync_file.MAX_ROWS, sync_file.MAX_ROWS)
             yield SampleFile(
-                name=self._name(edc, Kind.SYNC, as_of, _SYNC_AT, part),
-                content=self._packed(
+                name=self.name(edc, Kind.SYNC, as_of, _SYNC_AT, part),
+                content=self.packed(
                     sync_file.render(some, duns=edc.duns, as_of=as_of, part=part, parts=parts)
                 ),
                 edc=edc.id,
@@ -139,7 +139,7 @@ class Night:
             blocks["channel"].combine_chunks(),
             day=UsageDay(self.day, edc.zone),
             interval_seconds=INTERVAL_SECONDS,
-            stamp=_stamp(self._morning(), at),
+            stamp=_stamp(self.morning(), at),
             wh=mended,
             status=np.full(mended.shape, ord("A"), np.uint8),
         )
@@ -192,8 +192,8 @@ class Night:
     def file(self, edc: Edc, blocks: pa.Table, *, says: str, day: date, at: time, counter: int) -> SampleFile:
         """The file of some blocks, sent the day after `day`."""
         return SampleFile(
-            name=self._name(edc, Kind.INTERVALS, day + timedelta(days=1), at, counter),
-            content=self._packed(interval_text.render(blocks).text),
+            name=self.name(edc, Kind.INTERVALS, day + timedelta(days=1), at, counter),
+            content=self.packed(interval_text.render(blocks).text),
             edc=edc.id,
             says=says,
             accounts=len(pc.unique(blocks["account"])),
@@ -201,17 +201,19 @@ class Night:
             intervals=len(blocks) * UsageDay(day, edc.zone).intervals(INTERVAL_SECONDS),
         )
 
-    def _morning(self, later: int = 0) -> date:
+    def morning(self, later: int = 0) -> date:
+        """The day on which the usage day is sent, or so many days later."""
         return self.day + timedelta(days=1 + later)
 
-    def _name(self, edc: Edc, kind: Kind, day: date, at: time, counter: int) -> str:
-        """A counter has three digits: the thousandth file is sent a minute later."""
+    def name(self, edc: Edc, kind: Kind, day: date, at: time, counter: int) -> str:
+        """The name of the file `counter` (from 1) of those sent then; the thousandth is sent a minute later."""
         sent = datetime.combine(day, at) + timedelta(minutes=(counter - 1) // 999)
         ending = "lse" if kind is Kind.INTERVALS else "csv"
         gz = ".gz" if self.gzipped else ""
         return f"{edc.duns}{kind}{sent:%Y%m%d%H%M%S}{(counter - 1) % 999 + 1:03}.{ending}{gz}"
 
-    def _packed(self, text: bytes | pa.Buffer) -> bytes:
+    def packed(self, text: bytes | pa.Buffer) -> bytes:
+        """A file's content, of its text."""
         if self.gzipped:
             return igzip.compress(text, 1, mtime=0)
         return text if isinstance(text, bytes) else text.to_pybytes()

@@ -41,11 +41,11 @@ class Egs:
     duns: str
 
 
-EDCS = (
+EDCS: tuple[Edc, ...] = (
     Edc(id="cnp", name="CenterPoint Energy", duns="957877905", zone=ZoneInfo("America/Chicago")),
     Edc(id="ppl", name="PPL Electric Utilities", duns="007909427AC", zone=ZoneInfo("America/New_York")),
 )
-EGSS = (
+EGSS: tuple[Egs, ...] = (
     Egs(id="champion", name="Champion Energy", duns="799530915"),
     Egs(id="bluebonnet", name="Bluebonnet Power", duns="148055531"),
     Egs(id="keystone", name="Keystone Supply", duns="831174007"),
