@@ -19,7 +19,10 @@ from config.errors import MeterhubError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
-    "sample-night": ("exchange.cli.sample_night", "Make a night's files, of any size, to try the hub with."),
+    "sample-night": (
+        "exchange.cli.sample_night",
+        "Make the files of a night: for each EDC a sync, its buckets, and what else is asked for.",
+    ),
 }
 
 

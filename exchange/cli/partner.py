@@ -13,6 +13,7 @@ from config.home import Home
 from config.partners import Partner, Role
 from exchange.cli import options, show
 from exchange.cli.options import Asked
+from jobs.stores import files
 
 
 @click.group("partner")
@@ -170,8 +171,6 @@ def _text(home: Home, login: str) -> str:
 
 def _keep(asked: Asked, home: Home, login: str, text: str, *, said: str) -> None:
     """Write a partner's file, once it and all the others are found to be right together."""
-    from jobs.stores import files  # brings all the stores with it, which reading does not wait for
-
     all_texts = partners.read(home.partners) | {f"{login}.toml": text}
     kept = partners.gather(all_texts).by_id[login]
     files.write(_file(home, login), text.encode())
