@@ -44,7 +44,7 @@ def test_the_top_holds_the_house_and_nothing_else() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_package_tells_its_job_on_one_screen(package: str) -> None:
     readme = (ROOT / package / "README.md").read_text(encoding="utf-8")
-    assert len(readme.splitlines()) <= 60
+    assert len(readme.splitlines()) <= 66
     assert readme.startswith(f"# {package}")
 
 
