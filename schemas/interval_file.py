@@ -8,6 +8,7 @@ plain kind at any of these goes to `interval_blocks`, which reads it field by fi
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -51,24 +52,18 @@ def parse(
     terms = Terms(stamp=stamp, zone=zone, channels=channels, latest=latest)
     tables: list[pa.Table] = []
     verdicts: dict[int, Verdict] = {}  # on the blocks that needed care, by their lines
-    line, last = 1, 0
-    for begin, end in zip(body.pieces, body.pieces[1:], strict=False):
+    line = 1
+    for begin, end in pairwise(body.pieces):
         found = interval_rows.rows(body.text.slice(begin, end - begin), line=line)
         table, others = columnar(found, terms)
         tables.append(table)
         verdicts |= careful(found, others, terms)
-        last = line + int(found.blocks[-1]) if len(found.blocks) else line
         line += len(found.begins)
     tables.append(_rescued(verdicts.values()))
     blocks = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if len(tables[-1]):
         blocks = blocks.sort_by("line")
-    cut = (
-        interval_whole.cut_short(verdicts[last].end, ended=body.ended, line=line - 1)
-        if last in verdicts
-        else None
-    )
-    return _judged(blocks, verdicts, cut, max_accounts=max_accounts)
+    return _judged(blocks, verdicts, _cut(found, verdicts, ended=body.ended), max_accounts=max_accounts)
 
 
 def columnar(found: Rows, terms: Terms) -> tuple[pa.Table, Places]:
@@ -102,6 +97,17 @@ def careful(found: Rows, blocks: Places, terms: Terms) -> dict[int, Verdict]:
 def _rescued(verdicts: Iterable[Verdict]) -> pa.Table:
     """The blocks that are good although the columnar path would not take them."""
     return pa.Table.from_pylist([verdict.block for verdict in verdicts if verdict.block], FIELDS)
+
+
+def _cut(found: Rows, verdicts: dict[int, Verdict], *, ended: bool) -> Fault | None:
+    """The fault of a file that was cut off, if the last block of its last stretch shows that it was."""
+    verdict = verdicts.get(found.line + int(found.blocks[-1])) if len(found.blocks) else None
+    if verdict is None or not verdict.faults:
+        return None
+    last = found.row(-1).decode(errors="replace")
+    return interval_whole.cut_short(
+        verdict.end, ended=ended, line=found.line + len(found.begins) - 1, column=len(last) + 1
+    )
 
 
 def _judged(

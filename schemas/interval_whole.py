@@ -39,7 +39,7 @@ def body(text: pa.Buffer) -> Body | Fault:
     A UTF-8 byte order mark at the beginning is passed over, as are empty rows at the end.
     """
     view = memoryview(text)
-    begin = len(codecs.BOM_UTF8) if view[:3] == codecs.BOM_UTF8 else 0
+    begin = len(codecs.BOM_UTF8) if view[:3].tobytes() == codecs.BOM_UTF8 else 0
     end = _last_text(view)
     if end <= begin:
         return Fault(code="empty", found=f"{len(view)} bytes", wanted=CODES["empty"].wanted)
@@ -94,33 +94,31 @@ def _no_text(head: bytes) -> int | None:
     return control.start() if control else None
 
 
-def cut_short(end: End, *, ended: bool, line: int) -> Fault | None:
-    """The fault of a file that ends in the middle of its last block, whose end is `end`.
+def cut_short(end: End, *, ended: bool, line: int, column: int) -> Fault | None:
+    """The fault of a file that ends in the middle of its last block, which ends as `end` says.
 
-    It was cut if the last block has no data row; if it lacks intervals, and either its day is split over
-    rows, of which more may have followed, or the last row has no line end; or if the last row has no line
-    end and what stands there is broken. A last block whose day stands in one row, line end included, was
-    not cut, however bad it is.
+    It was cut off if that block has no data row; if it lacks intervals, and either the last row has no
+    line end or further rows may have followed, since the day is split over rows or half of it is not
+    there; or if the last row has no line end and what it ends with is broken. Any other last block is bad
+    only for itself. `line` and `column` say where the file ends.
     """
     lacks = end.wanted is not None and end.intervals < end.wanted
+    split = end.data_rows > 1 or (end.wanted is not None and 2 * end.intervals <= end.wanted)
     if not end.data_rows:
         found = "the end of the file before any interval"
-    elif lacks and (end.data_rows > 1 or not ended):
+    elif lacks and (split or not ended):
         found = f"the end of the file after {end.intervals} of {end.wanted} intervals"
     elif end.broken and not ended:
         found = "the end of the file within a row"
     else:
         return None
-    return Fault(code="cut-short", line=line, found=found, wanted=CODES["cut-short"].wanted)
+    return Fault(code="cut-short", line=line, column=column, found=found, wanted=CODES["cut-short"].wanted)
 
 
 def too_many_accounts(blocks: pa.Table, verdicts: Iterable[Verdict], *, most: int) -> Fault | None:
     """The fault of a file with more accounts than are taken, those of bad blocks included."""
-    good = blocks["account"].unique()
-    others = {verdict.account for verdict in verdicts if verdict.account}
-    count = len(good)
-    if others:
-        count += len(others) - pc.sum(pc.is_in(good, pa.array(sorted(others)))).as_py()
+    others = pa.array({verdict.account for verdict in verdicts if verdict.account}, pa.string())
+    count = len(pa.chunked_array([*blocks["account"].chunks, others]).unique())
     if count <= most:
         return None
     return Fault(code="too-many-accounts", found=str(count), wanted=f"at most {most}")
