@@ -49,7 +49,8 @@ class Connection(asyncssh.SSHServerConnection):
         algorithm = signature[4 : 4 + int.from_bytes(signature[:4])].decode("ascii", "replace")
         if msg and algorithm not in keys.SIGNATURES:
             return False
-        return await super().validate_public_key(username, key_data, msg, signature)
+        holds = await super().validate_public_key(username, key_data, msg, signature)
+        return holds and (not msg or self.login.welcomes())
 
     def pause_writing(self) -> None:
         """The client does not take what it asked for: nothing more is read from it until it does."""
@@ -91,7 +92,10 @@ class Login(asyncssh.SSHServer):
         self._closed = closed
         self._name = ""
         self._candidate: Partner | None = None
+        self._welcome: Partner | None = None
         self._today = date.min
+        self._asked = False
+        self._turned_away = False
         self._failures = 0
         self._reason = ""
         self._greeted = False
@@ -138,8 +142,8 @@ class Login(asyncssh.SSHServer):
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether the key is one of the partner's. Asked before and after the client has proved to hold it.
 
-        One that has expired is let through here and turned away in `auth_completed`: only whoever has
-        proved to hold it is told that, and by that, that the login exists.
+        One that has expired is let through here and turned away in `welcomes`: only whoever has proved
+        to hold it is told that, and by that, that the login exists.
         """
         fingerprint = key.get_fingerprint()
         known = username == self._name and keys.authorized(self._candidate, fingerprint) is not None
@@ -148,21 +152,33 @@ class Login(asyncssh.SSHServer):
         return known
 
     def failed(self) -> None:
-        """A try was refused. The first, of a client that asks which ways there are, is none."""
+        """A try was refused. The first, of a client that asks which ways there are, does not count."""
+        if self._turned_away or not (self._asked or self._reason):
+            self._asked = True
+            return
         self._failures += 1
-        if self._failures > self._shared.limits.max_auth_tries:
-            self._reason = "too-many-tries"
-            self._connection.disconnect(_NO_MORE_TRIES, "too many tries; check which key you use")
+        if self._failures >= self._shared.limits.max_auth_tries:
+            self._turn_away("too-many-tries", "too many tries; check which key you use")
 
-    def auth_completed(self) -> None:
+    def _turn_away(self, reason: str, words: str) -> None:
+        self._reason = reason
+        self._turned_away = True
+        self._connection.disconnect(_NO_MORE_TRIES, words)
+
+    def welcomes(self) -> bool:
+        """Whether whoever has proved to hold the key may come in; if not, that is told, and is the end."""
         refusal = keys.refusal(
             self._candidate, fingerprint=self.fingerprint, address=self.address, today=self._today
         )
-        if refusal is not None:
-            self._reason, words = refusal
-            self._connection.disconnect(_BY_US, words)
-            return
-        self.partner = self._candidate
+        if refusal is None:
+            self._welcome = self._candidate
+            return True
+        self._turn_away(*refusal)
+        return False
+
+    def auth_completed(self) -> None:
+        assert self._welcome is not None, "nobody is let in whose key was not proved"
+        self.partner = self._welcome
         self.client_version = self._connection.get_extra_info("client_version", "")
         self.touch()
         self._watch()

@@ -54,6 +54,6 @@ class Inline(Executor):
         future: Future[T] = Future()
         try:
             future.set_result(task(*args, **kwargs))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a future carries whatever was raised
             future.set_exception(error)
         return future

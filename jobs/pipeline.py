@@ -10,9 +10,9 @@ from datetime import datetime
 
 from config.partners import Partner
 from jobs.steps import accept, collect, commit, deadline, finish, parse, publish, receive, sync
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import claims, drops, runs, syncs
 from jobs.stores.ledger.syncs import Sync
+from jobs.stores.opened import Stores
 from schemas import file_name, sync_file
 from schemas.drop import UNDER_WAY, Drop, Stage
 from schemas.fault import Fault
@@ -74,7 +74,9 @@ def _advance(drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clock
 def _load(drop: Drop, content: bytes, sender: Partner, *, stores: Stores, clock: Clock) -> Drop:
     """Parse an accepted drop, and commit what is good of it."""
     name = file_name.parse(drop.name)
-    assert isinstance(name, file_name.FileName) and sender.zone is not None  # or it were not accepted
+    # Or it would not have been accepted.
+    assert isinstance(name, file_name.FileName)
+    assert sender.zone is not None
     parsed = parse.parse(
         content,
         name=name,

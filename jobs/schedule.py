@@ -22,8 +22,8 @@ from jobs.executor import Inline, make_executor
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
 from jobs.steps import arrive, retain
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import drops, runs, syncs
+from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY
 
 log = structlog.get_logger()

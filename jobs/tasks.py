@@ -17,8 +17,8 @@ from config.home import Home
 from jobs import pipeline
 from jobs.pipeline import Clock
 from jobs.steps import deadline, publish
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import claims, runs, syncs
+from jobs.stores.opened import Stores
 from schemas.usage_day import UsageDay
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ def unpack(content: bytes, *, limit: int) -> bytes | Fault:
         while not member.eof:
             try:
                 chunk = member.decompress(data, _CHUNK)
-            except isal_zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc] # its stub says less than it is
                 return _broken(f"{error} after {size} unpacked bytes")
             size += len(chunk)
             if size > limit:

@@ -112,9 +112,7 @@ class Hub:
 
     def outbound(self, egs: str) -> dict[str, pa.Table]:
         """The outbound files of an EGS, read back: name and blocks."""
-        return {
-            path.name: self.blocks_of(path) for path in self.laid(egs, "outbound", ".lse.gz")
-        }
+        return {path.name: self.blocks_of(path) for path in self.laid(egs, "outbound", ".lse.gz")}
 
     def manifests(self, egs: str) -> list[dict[str, Any]]:
         read = [json.loads(path.read_text()) for path in self.laid(egs, "outbound", ".manifest.json")]

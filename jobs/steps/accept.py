@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config.partners import Partner
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import drops
+from jobs.stores.opened import Stores
 from schemas import file_name
 from schemas.drop import Drop, Outcome, Stage
 from schemas.fault import Fault

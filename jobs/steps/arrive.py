@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import drops
+from jobs.stores.opened import Stores
 from schemas import file_name, receipt
 from schemas.drop import IN_INBOUND, Drop, Stage
 from schemas.fault import Fault

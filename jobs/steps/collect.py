@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import events, outbox
+from jobs.stores.opened import Stores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 
 from config.partners import Partner
 from jobs.rules import versions
-from jobs.stores.opened import Stores
 from jobs.stores.lake import usage_path
 from jobs.stores.ledger import drops, loads, syncs
 from jobs.stores.ledger.loads import LakeFile
+from jobs.stores.opened import Stores
 from jobs.stores.rosters import Roster
 from schemas import block
 from schemas.drop import FAULTS_KEPT, Drop, Outcome, Stage

@@ -10,10 +10,10 @@ import duckdb
 
 from config.partners import Partner
 from jobs.rules import deadlines, ownership
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import drops, events, loads, runs, syncs
 from jobs.stores.ledger.syncs import Sync
-from jobs.stores.rosters import DUE, Roster
+from jobs.stores.opened import Stores
+from jobs.stores.rosters import Roster, due
 from schemas import receipt
 from schemas.usage_day import UsageDay, local_date
 
@@ -174,23 +174,21 @@ def _is_stale(sync: Sync, today: date, stores: Stores) -> bool:
 
 def _compare(roster: Roster, paths: list[str]) -> tuple[int, int, int, list[tuple[str, ...]]]:
     """Hold what is loaded to what was due: expected, in time, late, and the rows that are missing."""
-    have = (
-        "select account, channel, bool_or(on_time) as in_time from read_parquet($paths) group by all"
-        if paths
-        else "select '' as account, '' as channel, false as in_time where false"
-    )
-    parameters: dict[str, Any] = {"roster": str(roster.file)} | ({"paths": paths} if paths else {})
     with duckdb.connect() as sql:
-        sql.execute(
-            f"create temp table due as select due.*, have.in_time from ({DUE.format(roster='$roster')}) due "
-            f"left join ({have}) have using (account, channel)",
-            parameters,
-        )
+        due(sql, roster).create("due")
+        sql.execute("create temp table loaded (account varchar, channel varchar, in_time boolean)")
+        if paths:
+            sql.execute(
+                "insert into loaded select account, channel, bool_or(on_time) "
+                "from read_parquet($paths) group by account, channel",
+                {"paths": paths},
+            )
+        sql.execute("create temp view held as from due left join loaded using (account, channel)")
         counts = sql.execute(
-            "select count(*), count(*) filter (in_time), count(*) filter (not in_time) from due"
+            "select count(*), count(*) filter (in_time), count(*) filter (not in_time) from held"
         ).fetchone()
         missing = sql.execute(
-            f"select {', '.join(MISSING_FIELDS)} from due where in_time is null order by account, channel"
+            "select account, channel, meter, zip from held where in_time is null order by all"
         ).fetchall()
     assert counts is not None
     return int(counts[0]), int(counts[1]), int(counts[2]), missing

@@ -1,8 +1,8 @@
 """finish: write the final receipt of a drop at its end, once, or again after a crash."""
 
 from config.partners import Partner
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import drops
+from jobs.stores.opened import Stores
 from schemas import receipt
 from schemas.drop import Drop
 from schemas.fault import Fault

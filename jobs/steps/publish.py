@@ -19,11 +19,11 @@ from config.settings import Late
 from jobs.rules import ownership, versions
 from jobs.rules.ownership import Nobody, Owners
 from jobs.stores import layout
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import claims, loads, outbox, syncs
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import Held, OutboundFile
 from jobs.stores.ledger.syncs import Sync
+from jobs.stores.opened import Stores
 from jobs.stores.outbound import Draft, Drafts, read_contents
 from jobs.stores.rosters import Roster
 from schemas import block, file_name

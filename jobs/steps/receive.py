@@ -7,8 +7,8 @@ from datetime import datetime
 
 from isal import igzip
 
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import drops
+from jobs.stores.opened import Stores
 from schemas import receipt
 from schemas.drop import Drop, Stage
 

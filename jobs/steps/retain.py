@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jobs.stores import layout
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import events, outbox
+from jobs.stores.opened import Stores
 from schemas import receipt
 
 

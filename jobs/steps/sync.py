@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from config.partners import Partner
 from jobs.rules import ownership
 from jobs.stores import layout
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import claims, drops, outbox, syncs
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.ledger.syncs import Sync
+from jobs.stores.opened import Stores
 from jobs.stores.outbound import read_contents
 from jobs.stores.rosters import ROW_GROUP, Roster, due_blocks, moved_accounts
 from schemas import receipt, sync_file

@@ -86,5 +86,11 @@ def _touching(metadata: pq.FileMetaData, low: str | None, high: str | None) -> I
     account = metadata.schema.names.index("account")
     for group in range(metadata.num_row_groups):
         statistics = metadata.row_group(group).column(account).statistics
-        if low is None or high is None or statistics is None or not statistics.has_min_max or (statistics.min <= high and statistics.max >= low):
+        if (
+            low is None
+            or high is None
+            or statistics is None
+            or not statistics.has_min_max
+            or (statistics.min <= high and statistics.max >= low)
+        ):
             yield group

@@ -4,9 +4,9 @@ from datetime import datetime
 from pathlib import Path
 
 from jobs.stores import files
-from jobs.stores.opened import Stores
 from jobs.stores.ledger import outbox, syncs
 from jobs.stores.ledger.outbox import OutboundFile
+from jobs.stores.opened import Stores
 from schemas import receipt
 
 

@@ -57,25 +57,24 @@ def moved_accounts(before: Roster, after: Roster) -> int:
         left join (select distinct account, egs_duns from read_parquet($after)) new using (account)
         where new.egs_duns is distinct from old.egs_duns
     """
-    return _count(query, before=before, after=after)
+    with duckdb.connect() as sql:
+        row = sql.execute(query, {"before": str(before.file), "after": str(after.file)}).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def due_blocks(roster: Roster) -> int:
     """How many blocks a night should bring: the channels of active accounts with an AMI meter."""
-    return _count(f"select count(*) from ({DUE.format(roster='$roster')})", roster=roster)
-
-
-# One row for each account and channel that is due each night, with its meter and ZIP.
-DUE = """
-    select account, channel, min(meter) as meter, min(zip) as zip
-    from (select account, meter, zip, unnest(string_split(channels, ';')) as channel
-          from read_parquet({roster}) where account_status = 'A' and ami)
-    group by account, channel
-"""
-
-
-def _count(query: str, **rosters: Roster) -> int:
     with duckdb.connect() as sql:
-        parameters = {name: str(roster.file) for name, roster in rosters.items()}
-        row = sql.execute(query, parameters).fetchone()
-    return int(row[0]) if row else 0
+        return len(due(sql, roster))
+
+
+def due(sql: duckdb.DuckDBPyConnection, roster: Roster) -> duckdb.DuckDBPyRelation:
+    """One row for each account and channel that is due each night: account, channel, meter, zip."""
+    query = """
+        select account, channel, min(meter) as meter, min(zip) as zip
+        from (select account, meter, zip, unnest(string_split(channels, ';')) as channel
+              from read_parquet($roster) where account_status = 'A' and ami)
+        group by account, channel
+    """
+    return sql.sql(query, params={"roster": str(roster.file)})
