@@ -3,6 +3,10 @@
 Each process opens the stores of its home once, when it starts.
 """
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -28,9 +32,21 @@ _opened: dict[Path, Stores] = {}
 
 def prepare(root: Path) -> None:
     """Get a new worker process ready: its log, and the stores of the home."""
+    # A signal to the whole group is for the hub, which lets its workers end what they do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_the_hub, name="hub-watch", daemon=True).start()
     home = Home(root)
     log_setup.configure(home, settings_file.load(root), console=False)
     stores(root)
+
+
+def _leave_with_the_hub() -> None:
+    """End this worker when the hub has died without a word: nobody would ever give it work again."""
+    hub = multiprocessing.parent_process()
+    if hub is not None:
+        hub.join()
+        os._exit(1)
 
 
 def stores(root: Path) -> Stores:

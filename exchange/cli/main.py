@@ -17,7 +17,7 @@ from config.errors import MeterhubError
 # Each command's module, whose `command` it is, and what it answers. A module is imported when its
 # command is run and not before: help comes at once, and no command waits for what another needs.
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("exchange.cli.demo", "Play a whole night through real SFTP, in a new home."),
+    "demo": ("exchange.cli.demo", "Play a whole night through real SFTP, in a new home, and say what happened."),
     "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
     "sample-night": (

@@ -19,7 +19,9 @@ _drop = tables.drop
 def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime, size: int) -> Drop:
     """A new drop, whose file lies in the sender's inbound/."""
     day = ids.drop_day(at)
-    last = tx.execute(select(func.max(_drop.c.id)).where(_drop.c.id.startswith(day))).scalar_one_or_none()
+    latest = select(_drop.c.id).where(_drop.c.id.startswith(day)).limit(1)
+    latest = latest.order_by(func.length(_drop.c.id).desc(), _drop.c.id.desc())
+    last = tx.execute(latest).scalar_one_or_none()
     number = 1 if last is None else int(last.removeprefix(day)) + 1
     drop = Drop(
         id=ids.drop(at, number),
