@@ -55,6 +55,9 @@ COMMITTED = pa.schema(
         pa.field("loaded_at", _INSTANT, nullable=False),
         pa.field("drop_id", _WORD, nullable=False),
         pa.field("on_time", pa.bool_(), nullable=False),  # arrived by its usage day's deadline
+        # A later stamp stood when it was committed, so it never was current. Of a stack, current is the
+        # highest version that was not outranked: what is affirmed later can only be what is current.
+        pa.field("outranked", pa.bool_(), nullable=False),
     ]
 )
 

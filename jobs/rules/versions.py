@@ -24,18 +24,20 @@ class Stacked:
 
     `version`: of each block; of an unchanged one, that of the version it equals. `unchanged`, `affirms`,
     `first`: whether it equals the current version, does so with a later stamp, is its stack's first.
+    `outranked`: whether it is a new version below one with a later stamp, and so will never be current.
     """
 
     version: Ints
     unchanged: Bools
     affirms: Bools
     first: Bools
+    outranked: Bools
 
 
 def first(count: int) -> Stacked:
     """Blocks of which nothing stands yet."""
     no = np.zeros(count, dtype=np.bool_)
-    return Stacked(version=np.ones(count, dtype=np.int64), unchanged=no, affirms=no, first=~no)
+    return Stacked(version=np.ones(count, dtype=np.int64), unchanged=no, affirms=no, first=~no, outranked=no)
 
 
 def stack(*, new: pa.Table, standing: pa.Table, affirmed: pa.Table) -> Stacked:
@@ -54,12 +56,14 @@ def stack(*, new: pa.Table, standing: pa.Table, affirmed: pa.Table) -> Stacked:
     same = np.zeros(len(new), dtype=np.bool_)
     rows = np.flatnonzero(has)
     same[rows] = _same_content(new.take(rows), standing.take(stacks.current_row[at[rows]]))
-    later = _text(new["stamp"]) > stacks.current_stamp[at]
+    stamp = _text(new["stamp"])
+    later = stamp > stacks.current_stamp[at]
     return Stacked(
         version=np.where(same, stacks.current_version[at], np.where(has, stacks.top[at] + 1, 1)),
         unchanged=same,
         affirms=same & later,
         first=~has,
+        outranked=has & ~same & (stamp < stacks.current_stamp[at]),
     )
 
 

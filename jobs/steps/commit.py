@@ -224,7 +224,8 @@ def _write(day: _Day, drop: Drop, edc: str, stores: Stores, now: datetime) -> li
             continue
         rows = day.blocks if chosen.all() else day.blocks.filter(pa.array(chosen))
         version = stacked.version[chosen]
-        table = _columns(rows, version, drop=drop, edc=edc, on_time=day.on_time, now=now)
+        outranked = stacked.outranked[chosen]
+        table = _columns(rows, version, outranked, drop=drop, edc=edc, on_time=day.on_time, now=now)
         if kind == "affirmed":
             table = table.select(_KEY)
         first = int(stacked.first[chosen].sum())
@@ -264,7 +265,14 @@ def _write(day: _Day, drop: Drop, edc: str, stores: Stores, now: datetime) -> li
 
 
 def _columns(
-    rows: pa.Table, version: versions.Ints, *, drop: Drop, edc: str, on_time: bool, now: datetime
+    rows: pa.Table,
+    version: versions.Ints,
+    outranked: versions.Bools,
+    *,
+    drop: Drop,
+    edc: str,
+    on_time: bool,
+    now: datetime,
 ) -> pa.Table:
     """Blocks as the lake holds them (schemas.block.LAKE)."""
     count = len(rows)
@@ -279,6 +287,7 @@ def _columns(
         "loaded_at": pa.repeat(pa.scalar(now, block.LAKE.field("loaded_at").type), count),
         "drop_id": word(drop.id),
         "on_time": pa.repeat(on_time, count),
+        "outranked": pa.array(outranked, pa.bool_()),
     }
     arrays = [added[f.name] if f.name in added else rows[f.name] for f in block.LAKE]
     return pa.Table.from_arrays(arrays, schema=block.LAKE)
