@@ -103,20 +103,6 @@ class Stacks:
         place: Ints = found.to_numpy(zero_copy_only=False).astype(np.int64)
         return place
 
-    def is_current(self, blocks: pa.Table) -> Bools:
-        """For each block with a `version`: whether nothing here outranks it."""
-        place = self.place(blocks)
-        at = np.where(place >= 0, place, 0)
-        if len(self.keys) == 0:
-            return np.ones(len(blocks), dtype=np.bool_)
-        stamp, version = _text(blocks["stamp"]), _ints(blocks["version"])
-        behind = (self.current_stamp[at] > stamp) | (
-            (self.current_stamp[at] == stamp) & (self.current_version[at] > version)
-        )
-        same: Bools = self.current_version[at] == version
-        current: Bools = (place < 0) | same | ~behind
-        return current
-
 
 def key(blocks: pa.Table) -> pa.Array:
     """Account and channel in one word, `account/channel`: neither may hold a slash."""

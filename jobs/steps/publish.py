@@ -29,8 +29,6 @@ from jobs.stores.rosters import Roster
 from schemas import block, file_name
 from schemas.usage_day import local_date
 
-_KEY = ("account", "channel", "version", "stamp")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
@@ -262,31 +260,27 @@ class _Run:
         return [egs.id for egs in self.egss]
 
     def _is_current(self, file: LakeFile, rows: pa.Table) -> versions.Bools:
-        """Whether each row of a lake file is the current version, by the loads this run looks at."""
+        """Whether each row of a lake file is the current version, by the loads this run looks at: it was not
+        outranked when it was committed, and no later commit stacked one upon it that was not, either."""
+        current: versions.Bools = ~rows["outranked"].to_numpy()
+        keys = versions.key(rows)
         with self.stores.ledger.read() as tx:
             touching = loads.on_day(
                 tx, edc=file.edc, day=file.usage_date, low=file.account_low, high=file.account_high
             )
-        # Upon first versions only later ones can have been stacked.
-        only_first = file.version_high == 1
-        others = [
-            other
-            for other in touching
-            if other.id != file.id
-            and other.load_seq <= self.through
-            and (other.kind == "affirmed" or not only_first or other.version_high > 1)
-        ]
-        if not others or len(rows) == 0:
-            return np.ones(len(rows), dtype=np.bool_)
-        accounts = pc.unique(rows["account"])
-        lake = self.stores.lake
-        stacked = {"usage": [rows.select(_KEY)], "affirmed": [rows.select(_KEY).slice(0, 0)]}
-        for other in others:
-            stacked[other.kind].append(lake.read_accounts(other.path, columns=_KEY, accounts=accounts))
-        standing, affirmed = (
-            pa.concat_tables(stacked[kind]).unify_dictionaries() for kind in ("usage", "affirmed")
-        )
-        return versions.Stacks.of(standing, affirmed).is_current(rows)
+        for later in touching:
+            if (
+                later.kind == "usage"
+                and later.version_high > 1
+                and file.load_seq < later.load_seq <= self.through
+            ):
+                columns = ("account", "channel", "outranked")
+                stacked = self.stores.lake.read_accounts(
+                    later.path, columns=columns, accounts=pc.unique(rows["account"])
+                )
+                stacked = stacked.filter(pc.invert(stacked["outranked"]))
+                current &= ~pc.is_in(keys, value_set=versions.key(stacked)).to_numpy(zero_copy_only=False)
+        return current
 
     def _record(
         self, tx: Connection, made: list[Draft], *, through: int | None = None, because: str = ""
