@@ -24,7 +24,7 @@ def make_hub(tmp_path: Path) -> Iterator[Callable[..., Hub]]:
 
     yield make
     for hub in made:
-        hub.close()
+        hub.end()
 
 
 @pytest.fixture

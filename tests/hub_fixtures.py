@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import structlog
 from isal import igzip
+from sqlalchemy import select
 
+from config import log as log_setup
 from config import settings as settings_file
 from config.home import Home
 from config.partners import Partner
@@ -18,8 +21,9 @@ from jobs.schedule import Schedule
 from jobs.steps import arrive
 from jobs.stores.ledger import drops, outbox
 from jobs.stores.opened import Stores
-from schemas import interval_file
+from schemas import interval_file, tables
 from schemas.drop import Drop
+from schemas.event import EVENTS
 from schemas.sample import EDCS, EGSS, Night, SampleFile
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINE4LUN9mPwnSnYc0ykdYmSCv1nPH5jFTh3tEGS/YAIc a@b"
@@ -36,11 +40,14 @@ def partner_text(party: Any, role: str) -> str:
 
 @dataclass
 class Hub:
-    """A home with the sample partners. `now` is what its clock shows."""
+    """A home with the sample partners. `now` is what its clock shows. Work that fails, and is not looked
+    for with `failures`, fails the test when the hub is closed.
+    """
 
     home: Home
     now: datetime
     settings: str = ""
+    seen: int = 0  # lines of the log that a test has asked for
     stores: Stores = field(init=False)
     schedule: Schedule = field(init=False)
 
@@ -53,12 +60,51 @@ class Hub:
         self.open()
 
     def open(self) -> None:
-        self.stores = Stores.open(self.home, settings_file.load(self.home.root))
+        settings = settings_file.load(self.home.root)
+        log_setup.configure(self.home, settings, console=False, strict=True)
+        self.stores = Stores.open(self.home, settings)
         self.schedule = Schedule(self.stores, StandingClock(self.now), inline=True)
 
     def close(self) -> None:
         self.schedule.stop(seconds=30)
         self.stores.close()
+
+    def restart(self) -> None:
+        """The hub goes and comes again; nobody is uploading yet, so broken uploads are known as such."""
+        self.close()
+        self.open()
+        for edc in self.stores.partners.current().edcs:
+            arrive.adopt(edc.id, stores=self.stores, now=self.now, parts=True)
+
+    def end(self) -> None:
+        """Close, and see that no work failed and that every event is as the vocabulary has it."""
+        told = self.events()
+        self.close()
+        for event in told:
+            lacking = set(EVENTS[event["name"]].fields) - set(event["details"])
+            assert not lacking, f"{event['name']} lacks {lacking}"
+        failed = self.failures()
+        structlog.reset_defaults()
+        assert not failed, failed
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of the log, oldest first."""
+        files = sorted(self.home.logs.glob("*.jsonl"))
+        return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Work that failed since this was last asked."""
+        log, begin = self.log(), self.seen
+        self.seen = len(log)
+        return [line for line in log[begin:] if line["event"] in {"work.failed", "library.warned"}]
+
+    def events(self, name: str = "", about: str = "") -> list[dict[str, Any]]:
+        """The history, oldest first: all of it, or of a name, or about something."""
+        query = select(tables.event).order_by(tables.event.c.id)
+        query = query.where(tables.event.c.name == name) if name else query
+        query = query.where(tables.event.c.about == about) if about else query
+        with self.stores.ledger.read() as tx:
+            return [dict(row) for row in tx.execute(query).mappings()]
 
     def add_partner(self, text: str, name: str) -> None:
         (self.home.partners / f"{name}.toml").write_text(text)
@@ -83,10 +129,14 @@ class Hub:
 
     def upload(self, edc: str, name: str, content: bytes) -> Drop:
         """An upload of the EDC ends, and its drop goes as far as it can."""
-        self.stores.mailboxes.part(edc, name).write_bytes(content)
-        drop = arrive.ended(edc, name, stores=self.stores, now=self.now)
+        drop = self.arrive(edc, name, content)
         self.schedule.wake(drop.id)
         return self.drop(drop.id)
+
+    def arrive(self, edc: str, name: str, content: bytes) -> Drop:
+        """An upload of the EDC ends, and nobody has looked at it yet."""
+        self.stores.mailboxes.part(edc, name).write_bytes(content)
+        return arrive.ended(edc, name, stores=self.stores, now=self.now)
 
     def send(self, *files: SampleFile) -> list[Drop]:
         return [self.upload(file.edc, file.name, file.content) for file in files]
