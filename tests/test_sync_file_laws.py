@@ -64,7 +64,7 @@ def test_any_bytes_are_answered_with_faults(content: bytes) -> None:
     assert isinstance(parse(content), tuple)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(rosters(), st.data())
 def test_any_spoilt_part_is_read_or_answered_with_faults_that_point_into_it(
     rows: pa.Table, data: st.DataObject
