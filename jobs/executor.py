@@ -36,6 +36,20 @@ def make_executor(settings: Settings, *, prepare: Callable[..., None], given: tu
     )
 
 
+def is_broken(executor: Executor) -> bool:
+    """Whether a process of the pool has died: then it takes no more work."""
+    return bool(getattr(executor, "_broken", False))
+
+
+def abandon(executor: Executor) -> None:
+    """Let go of a pool at once. Its processes are killed: they leave a termination to their hub, and one
+    that waits behind a dead one would wait for ever, and whoever shuts the pool down with it.
+    """
+    for process in list((getattr(executor, "_processes", None) or {}).values()):
+        process.kill()
+    executor.shutdown(wait=False, cancel_futures=True)
+
+
 def _dask(address: str) -> Executor:
     try:
         from distributed import Client

@@ -6,8 +6,9 @@ the hub having been up at the time: after a night off, one sweep catches up.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,8 +18,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from config.partners import Partner
-from jobs import tasks
-from jobs.executor import Inline, make_executor
+from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
 from jobs.steps import arrive, retain
@@ -29,17 +29,38 @@ from schemas.drop import UNDER_WAY
 log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A task has ended. `key` says which: its kind and what it was about, `drop:D130902-00042`."""
+
+    key: str
+    outcome: str = ""  # what the task answered; empty when it failed
+    error: BaseException | None = None
+
+
 class Schedule:
     """Hands out work to an executor, and knows what is due. Used by one process of a home."""
 
-    def __init__(self, stores: Stores, clock: Clock, *, inline: bool = False) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        clock: Clock,
+        *,
+        inline: bool = False,
+        told: Callable[[Done], None] = lambda _: None,
+    ) -> None:
+        """`told` is called with each task that has ended, in whatever thread that is noticed."""
         self.stores = stores
         self.clock = clock
         self._root = stores.home.root
         self._inline = inline
+        self._told = told
         self._executor = self._make()
         self._under_way: dict[str, Future[Any]] = {}
         self._lock = threading.RLock()
+        self._ended = threading.Condition(self._lock)
+        self._sweeping = threading.Lock()
+        self._stopping = False
         self._triggers: BackgroundScheduler | None = None
 
     def start(self) -> None:
@@ -58,20 +79,30 @@ class Schedule:
         self._triggers = triggers
 
     def stop(self, *, seconds: float) -> int:
-        """Stop sweeping and let what is under way end, for so long at most; how many tasks did not."""
+        """Stop sweeping, and let what workers have begun end, for so long at most; how many did not.
+
+        What no worker has begun is left for the next start, as is what has not ended.
+        """
+        with self._lock:
+            self._stopping = True
+            waiting = sum(future.cancel() for future in list(self._under_way.values()))
         if self._triggers is not None:
             self._triggers.shutdown(wait=False)
         left = self.settle_down(seconds=seconds)
-        self._executor.shutdown(wait=not left, cancel_futures=True)
-        if self._inline:
-            tasks.give_back(self.stores)
-        return left
+        if left or executor.is_broken(self._executor):
+            executor.abandon(self._executor)
+        else:
+            self._executor.shutdown(cancel_futures=True)
+        with self._sweeping:  # whoever sweeps still, ends first
+            if self._inline:
+                tasks.give_back(self.stores)
+        return left + waiting
 
-    def settle_down(self, *, seconds: float | None = None) -> int:
-        """Wait until nothing is under way; how many tasks are, when the time is up."""
-        with self._lock:
-            futures = list(self._under_way.values())
-        return len(wait(futures, timeout=seconds).not_done)
+    def settle_down(self, *, to: int = 0, seconds: float | None = None) -> int:
+        """Wait until at most `to` tasks are under way; how many are, then or when the time is up."""
+        with self._ended:
+            self._ended.wait_for(lambda: len(self._under_way) <= to, timeout=seconds)
+            return len(self._under_way)
 
     def wake(self, drop_id: str) -> None:
         """Take a drop along its way."""
@@ -79,14 +110,17 @@ class Schedule:
 
     def sweep(self, *, to_the_end: bool = False) -> None:
         """Begin all that is due. `to_the_end`: in order, and wait for it."""
-        now = self.clock()
-        edcs = list(self.stores.partners.current().edcs)
-        for stage in (self._drops, self._syncs, self._deadlines, self._publications):
-            stage(edcs, now)
-            if to_the_end:
-                self.settle_down()
-        retain.retain(stores=self.stores, now=now)
-        arrive.discard_broken(stores=self.stores, now=now)
+        with self._sweeping:
+            now = self.clock()
+            edcs = list(self.stores.partners.current().edcs)
+            for stage in (self._drops, self._syncs, self._deadlines, self._publications):
+                if self._stopping:
+                    return
+                stage(edcs, now)
+                if to_the_end:
+                    self.settle_down()
+            retain.retain(stores=self.stores, now=now)
+            arrive.discard_broken(stores=self.stores, now=now)
 
     def _drops(self, edcs: list[Partner], now: datetime) -> None:
         for edc in edcs:
@@ -108,7 +142,7 @@ class Schedule:
         for edc in edcs:
             assert edc.zone is not None
             with self.stores.ledger.read() as tx:
-                judged = runs.last_judged(tx, edc.id)
+                judged = runs.judged(tx, edc.id)
                 since = drops.first_arrival(tx, edc.id)
             due = deadlines.days_due(
                 now=now, at=setting.time, zone=edc.zone, judged=judged, known_since=since
@@ -131,9 +165,9 @@ class Schedule:
             self._submit(f"publish:{edc.id}", tasks.publish_slot, tasks.Slot(edc=edc.id, at=at))
 
     def _submit(self, key: str, task: Callable[..., str], *given: Any) -> None:
-        """Hand out a task, unless it is under way already."""
+        """Hand out a task, unless it is under way already. A hub that stops leaves it for its next start."""
         with self._lock:
-            if key in self._under_way:
+            if key in self._under_way or self._stopping:
                 return
             try:
                 future = self._executor.submit(task, self._root, *given, self.clock)
@@ -144,27 +178,32 @@ class Schedule:
         future.add_done_callback(lambda done: self._done(key, done))
 
     def _done(self, key: str, future: Future[Any]) -> None:
-        with self._lock:
-            self._under_way.pop(key, None)
-        if future.cancelled():
-            return
-        error = future.exception()
-        if isinstance(error, BrokenProcessPool):
-            with self._lock:
-                self._rebuild()
-        elif error is not None:
-            log.error("work.failed", task=key, exc_info=error)
+        try:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                with self._lock:
+                    self._rebuild()
+            elif error is not None:
+                log.error("work.failed", task=key, exc_info=error)
+            self._told(Done(key=key, outcome="" if error else future.result(), error=error))
+        finally:
+            with self._ended:
+                self._under_way.pop(key, None)
+                self._ended.notify_all()
 
     def _rebuild(self) -> None:
         """A worker died and took the pool with it. The ledger knows what is to be taken up again."""
-        if self._inline or not getattr(self._executor, "_broken", False):
+        if self._stopping or not executor.is_broken(self._executor):
             return
         log.error("pool.rebuilt")
-        self._executor.shutdown(wait=False)
+        executor.abandon(self._executor)
         self._executor = self._make()
 
     def _make(self) -> Executor:
         if self._inline:
             tasks.lend(self.stores)
-            return Inline()
-        return make_executor(self.stores.settings, prepare=tasks.prepare, given=(self._root,))
+            return executor.Inline()
+        settings = self.stores.settings
+        return executor.make_executor(settings, prepare=tasks.prepare, given=(self._root, settings))

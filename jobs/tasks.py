@@ -18,6 +18,7 @@ import structlog
 from config import log as log_setup
 from config import settings as settings_file
 from config.home import Home
+from config.settings import Settings
 from jobs import pipeline
 from jobs.pipeline import Clock
 from jobs.steps import deadline, publish
@@ -30,15 +31,15 @@ log = structlog.get_logger()
 _opened: dict[Path, Stores] = {}
 
 
-def prepare(root: Path) -> None:
+def prepare(root: Path, settings: Settings) -> None:
     """Get a new worker process ready: its log, and the stores of the home."""
     # A signal to the whole group is for the hub, which lets its workers end what they do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_leave_with_the_hub, name="hub-watch", daemon=True).start()
     home = Home(root)
-    log_setup.configure(home, settings_file.load(root), console=False)
-    stores(root)
+    log_setup.configure(home, settings, console=False)
+    lend(Stores.open(home, settings))
 
 
 def _leave_with_the_hub() -> None:
@@ -58,12 +59,13 @@ def stores(root: Path) -> Stores:
 
 def lend(opened: Stores) -> None:
     """Let tasks that run in this process use stores that are open already."""
-    _opened[opened.home.root] = opened
+    _opened.setdefault(opened.home.root, opened)
 
 
 def give_back(opened: Stores) -> None:
-    """The stores are about to be closed."""
-    _opened.pop(opened.home.root, None)
+    """The stores are about to be closed: if it is they that tasks use, they do so no longer."""
+    if _opened.get(opened.home.root) is opened:
+        del _opened[opened.home.root]
 
 
 def advance(root: Path, drop_id: str, clock: Clock) -> str:

@@ -3,7 +3,7 @@
 A usage day's deadline is deadline.time in the EDC's zone on the day after; the instant itself is in time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,23 +11,18 @@ from schemas.usage_day import UsageDay, local_date
 
 
 def days_due(
-    *, now: datetime, at: time, zone: ZoneInfo, judged: date | None, known_since: datetime | None
+    *, now: datetime, at: time, zone: ZoneInfo, judged: Collection[date], known_since: datetime | None
 ) -> list[UsageDay]:
-    """The usage days whose deadline has passed and that were not judged yet, oldest first.
+    """The usage days whose deadline has passed and that were not `judged` yet, oldest first.
 
-    `judged`: the last that was. `known_since`: when the EDC first sent anything; a day whose deadline was
-    before that is nobody's concern, and with nothing sent yet, none is.
+    `known_since`: when the EDC first sent anything; a day whose deadline was before that is nobody's
+    concern, and with nothing sent yet, none is.
     """
     if known_since is None:
         return []
-    today = local_date(now, zone)
-    first = (
-        judged + timedelta(days=1)
-        if judged is not None
-        else local_date(known_since, zone) - timedelta(days=1)
-    )
-    days = [UsageDay(first + timedelta(days=k), zone) for k in range((today - first).days)]
-    return [day for day in days if day.deadline(at) <= now and day.deadline(at) >= known_since]
+    first = local_date(known_since, zone) - timedelta(days=1)
+    days = [UsageDay(first + timedelta(days=k), zone) for k in range((local_date(now, zone) - first).days)]
+    return [day for day in days if day.date not in judged and known_since <= day.deadline(at) <= now]
 
 
 def warnings_due(

@@ -116,6 +116,7 @@ def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
     before = now - timedelta(hours=stores.settings.inbound.keep_incomplete_hours)
     with stores.ledger.read() as tx:
         old = [drop for drop in drops.at_stage(tx, [Stage.INCOMPLETE]) if drop.arrived_at <= before]
+    gone = []
     for drop in old:
         why = f"not resumed within {stores.settings.inbound.keep_incomplete_hours} hours"
         note = receipt.discarded(drop, why=why, at=now)
@@ -124,7 +125,8 @@ def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
             if drops.get(tx, drop.id).stage is Stage.INCOMPLETE:
                 _drop_out(tx, drop, why=why, now=now)
                 stores.mailboxes.part(drop.partner, drop.name).unlink(missing_ok=True)
-    return old
+                gone.append(drop)
+    return gone
 
 
 def _stage(name: str) -> Stage:

@@ -117,17 +117,29 @@ def settle(sync: Sync, *, edc: Partner, stores: Stores, now: datetime) -> Settle
         return _enforce(sync, before, edc=edc, stores=stores, now=now)
 
 
-def approve(sync: Sync, *, by: str, edc: Partner, stores: Stores, now: datetime) -> Settled:
-    """An operator lets a held sync pass the brake."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotHeld:
+    """The sync waits for nobody's word (any more); nothing was changed."""
+
+    sync: Sync
+
+
+def approve(sync: Sync, *, by: str, stores: Stores, now: datetime) -> Sync | NotHeld:
+    """An operator lets a held sync pass the brake: the next `settle` brings it into force."""
     with stores.ledger.write() as tx:
-        sync = syncs.move(tx, sync, "withdrawing", event="sync.approved", at=now, say={"by": by})
-    return settle(sync, edc=edc, stores=stores, now=now)
+        standing = syncs.get(tx, sync.id)
+        if standing.state != "held":
+            return NotHeld(sync=standing)
+        return syncs.move(tx, sync, "withdrawing", event="sync.approved", at=now, say={"by": by})
 
 
-def refuse(sync: Sync, *, by: str, why: str, stores: Stores, now: datetime) -> Sync:
+def refuse(sync: Sync, *, by: str, why: str, stores: Stores, now: datetime) -> Sync | NotHeld:
     """An operator sends a held sync away."""
     with stores.ledger.write() as tx:
-        sync = syncs.move(tx, sync, "refused", event="sync.refused", at=now, say={"by": by}, why=why)
+        standing = syncs.get(tx, sync.id)
+        if standing.state != "held":
+            return NotHeld(sync=standing)
+        sync = syncs.move(tx, sync, "refused", event="sync.refused", at=now, say={"by": by}, why=why[:500])
     _report(sync, stores=stores)
     return sync
 
@@ -140,7 +152,7 @@ def _judge(sync: Sync, before: Sync | None, *, stores: Stores, now: datetime) ->
     roster = sync_file.assemble(tables)
     if isinstance(roster, tuple):
         return _not_taken(sync, "rejected", roster[0].message, stores=stores, now=now, faults=roster)
-    if before is not None and sync.as_of < before.as_of:
+    if before is not None and syncs.comes_before(sync, before):
         why = f"{before.id}, in force, is as of {before.as_of}"
         return _not_taken(sync, "older", why, stores=stores, now=now)
     written = stores.lake.write_blocks(
@@ -201,7 +213,7 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
                 superseded_at=now,
             )
         for old in syncs.in_state(tx, "forming", "held"):
-            if old.edc == edc.id and old.as_of < sync.as_of:
+            if old.edc == edc.id and syncs.comes_before(old, sync):
                 why = f"{sync.id} came into force while this one was {old.state}"
                 syncs.move(tx, old, "older", event="sync.outdated", at=now, say={"by": sync.id}, why=why)
         sync = syncs.move(

@@ -72,6 +72,5 @@ def lay_manifest(file: OutboundFile, *, stores: Stores, laid_out_at: datetime) -
 def take_away(file: OutboundFile, *, stores: Stores) -> None:
     """Make a file disappear from its outbound folder; who reads it meets the end of it there."""
     path = place(file, stores=stores)
-    if path.exists():
-        path.unlink()
-        files.sync_folder(path.parent)
+    path.unlink(missing_ok=True)
+    files.sync_folder(path.parent)

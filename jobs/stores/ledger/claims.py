@@ -26,8 +26,10 @@ class Owner:
         self.locks = locks
         self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._path = locks / f"{self.name}.lock"
-        self._file = self._path.open("w")
+        aside = locks / f".{self.name}"
+        self._file = aside.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        aside.rename(self._path)  # whoever sees it finds it locked
 
     def close(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -47,6 +49,11 @@ class Owner:
             return True
         path.unlink(missing_ok=True)
         return False
+
+    def clear_up(self) -> None:
+        """Remove what processes left behind that ended without closing."""
+        for path in self.locks.glob("*.lock"):
+            self.is_alive(path.stem)
 
 
 def take(tx: Connection, key: str, *, owner: Owner, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from schemas import tables
 
@@ -17,12 +17,9 @@ def verdict(tx: Connection, *, edc: str, day: date) -> dict[str, Any] | None:
     return None if row is None else dict(row)
 
 
-def last_judged(tx: Connection, edc: str) -> date | None:
-    """The latest usage day of an EDC that has a verdict."""
-    found: date | None = tx.execute(
-        select(func.max(_verdict.c.usage_date)).where(_verdict.c.edc == edc)
-    ).scalar_one()
-    return found
+def judged(tx: Connection, edc: str) -> set[date]:
+    """The usage days of an EDC that have a verdict."""
+    return set(tx.execute(select(_verdict.c.usage_date).where(_verdict.c.edc == edc)).scalars())
 
 
 def keep_verdict(tx: Connection, row: dict[str, Any]) -> None:

@@ -126,6 +126,13 @@ def listed(tx: Connection, *, edc: str = "") -> list[Sync]:
     return _all(tx, _sync.c.edc == edc if edc else _sync.c.id != "")
 
 
+def comes_before(one: Sync, other: Sync) -> bool:
+    """The order of syncs: by as-of date, then by arrival. One that still forms arrives last."""
+    if one.as_of != other.as_of or one.completed_at is None or other.completed_at is None:
+        return one.as_of < other.as_of
+    return one.completed_at < other.completed_at
+
+
 def _all(tx: Connection, where: ColumnElement[bool]) -> list[Sync]:
     return [
         _read(row)
