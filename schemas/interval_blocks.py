@@ -64,7 +64,7 @@ class _Row:
 
     def column(self, number: int) -> int:
         """The place of a field's first character in its line, from 1."""
-        return 1 + sum(len(each) + 1 for each in self.fields[:number])
+        return min(1 + sum(len(each) + 1 for each in self.fields[:number]), len(self.text) + 1)
 
 
 @dataclass(slots=True)
@@ -78,6 +78,7 @@ class _Block:
     channel: str = ""
     day: date | None = None
     seconds: int | None = None
+    starts: tuple[str, ...] = ()  # of its intervals, if its day and their length are known
     words: dict[str, str] = field(default_factory=dict)
     wh: list[int] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
@@ -169,35 +170,36 @@ class _Block:
 
     def data_row(self, row: _Row) -> None:
         """Triplets `value,status,interval-start`, at least one; a trailing comma after the last is legal."""
+        if not self.data_lines and self.day is not None and self.seconds is not None:
+            self.starts = grammar.interval_starts(self.day, self.seconds, self.terms.zone)
         self.data_lines.append(row.line)
         fields = row.fields[1:]
         if len(fields) % 3 == 1 and len(fields) > 1 and not fields[-1]:
             fields.pop()
         if not fields or len(fields) % 3:
             self._torn_row(row, fields)
-            return
-        known = self.day is not None and self.seconds is not None
-        starts = grammar.interval_starts(self.day, self.seconds, self.terms.zone) if known else None
-        for number in range(0, len(fields), 3):
-            value, status, start = fields[number : number + 3]
-            wh = grammar.watt_hours(value)
-            self.broken = wh is None or status not in grammar.STATUSES
-            if wh is None:
-                self._wrong("value" if value else "value-null", row, number + 1, value)
-            else:
-                self.wh.append(wh)
-            if status not in grammar.STATUSES:
-                self._wrong("status", row, number + 2, status)
-            self.letters.append(status or "A")
-            if (
-                start
-                and starts is not None
-                and self.intervals < len(starts)
-                and start != starts[self.intervals]
-            ):
-                self.broken = True
-                self._wrong("interval-start", row, number + 3, start, f"{starts[self.intervals]} or nothing")
-            self.intervals += 1
+        elif len(fields) > 3 * grammar.MOST_INTERVALS:
+            self.torn = True
+            found, wanted = f"{len(fields) // 3} in one row", f"at most {grammar.MOST_INTERVALS}"
+            self._fault("interval-count", row.line, _BEHIND_CODE, found, wanted)
+        else:
+            for number in range(0, len(fields), 3):
+                self._triplet(row, number + 1, *fields[number : number + 3])
+
+    def _triplet(self, row: _Row, number: int, value: str, status: str, start: str) -> None:
+        """A legal decimal, a known status, and the start that its place in the day has, or none."""
+        wh = grammar.watt_hours(value)
+        due = self.starts[self.intervals] if self.intervals < len(self.starts) else start
+        self.broken = wh is None or status not in grammar.STATUSES or start not in {"", due}
+        if wh is None:
+            self._wrong("value" if value else "value-null", row, number, value)
+        if status not in grammar.STATUSES:
+            self._wrong("status", row, number + 1, status)
+        if start not in {"", due}:
+            self._wrong("interval-start", row, number + 2, start, f"{due} or nothing")
+        self.wh.append(wh or 0)
+        self.letters.append(status or "A")
+        self.intervals += 1
 
     def _torn_row(self, row: _Row, fields: list[str]) -> None:
         """A row without whole triplets: where its fields first do not fit, or what is left over at its end."""
@@ -255,7 +257,10 @@ class _Block:
 
     def _wrong(self, code: str, row: _Row, number: int, found: str, wanted: str = "") -> None:
         """A field at fault."""
-        self._fault(code, row.line, row.column(number), shown(found), wanted or CODES[code].wanted)
+        if self.told[code] < TOLD:
+            self._fault(code, row.line, row.column(number), shown(found), wanted or CODES[code].wanted)
+        else:
+            self.told[code] += 1
 
     def _fault(self, code: str, line: int, column: int, found: str, wanted: str) -> None:
         self.told[code] += 1

@@ -28,6 +28,9 @@ VALUE = r"(?:[0-9]{1,6}(?:\.[0-9]{0,3}0*)?|\.[0-9]{1,3}0*)"
 # A blank status is Lodestar's "normal": actual.
 STATUSES = ("A", "E", "")
 
+# More than any day of any clock has: one of 48 hours, in quarter hours, has 192.
+MOST_INTERVALS = 200
+
 INTERVAL_SECONDS = ("900", "1800", "3600")
 UNIT = "01"  # kWh
 
@@ -76,6 +79,7 @@ def is_origin(text: str) -> bool:
     return text == "" or (len(text) == 1 and text.isascii() and text.isalpha())
 
 
+@lru_cache(maxsize=1 << 16)
 def watt_hours(value: str) -> int | None:
     """The energy of a value in whole watt-hours, exactly, or None if the value is not legal."""
     if _VALUE.fullmatch(value) is None:
