@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from schemas.block import METER_FIELDS
 
 _ESTIMATED = ord("E")
+_SAMPLE = 20_000  # intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,13 @@ def _triplets(blocks: pa.Table) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
     """Every distinct triplet as it is written, and which of them each interval is."""
     wh = np.asarray(_column(blocks, "wh").flatten())
     letters = _letters(_column(blocks, "status"))
-    pairs = pa.array(wh.astype(np.int64) * 2 + (letters == _ESTIMATED)).dictionary_encode()
-    return _spelling(np.asarray(pairs.dictionary)), np.asarray(pairs.indices)
+    pairs = pa.array(wh.astype(np.int64) * 2 + (letters == _ESTIMATED))
+    if 2 * len(pairs.slice(0, _SAMPLE).unique()) > min(
+        _SAMPLE, len(pairs)
+    ):  # looking for equal ones costs more
+        return _spelling(np.asarray(pairs)), np.arange(len(pairs), dtype=np.int32)
+    encoded = pairs.dictionary_encode()
+    return _spelling(np.asarray(encoded.dictionary)), np.asarray(encoded.indices)
 
 
 def _letters(status: pa.StringArray) -> npt.NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from schemas import interval_rows, interval_whole
 from schemas.block import FIELDS
 from schemas.fault import Fault
+from schemas.interval_text import render
 from tests import lse_fixtures as lse
 from tests.lse_fixtures import AUTUMN, ORDINARY, SPRING, Written, codes
 
@@ -163,6 +164,22 @@ def test_a_file_of_many_stretches_gives_every_block_in_order_and_in_one_piece() 
     assert all(column.num_chunks == 1 for column in parsed.blocks.columns)
     assert [(fault.line, fault.account) for fault in parsed.faults] == [(5 * wrong + 4, f"{wrong:09d}")]
     parsed.blocks.validate(full=True)
+
+
+def test_a_bucket_of_values_that_are_all_different_is_read_as_exactly_as_any_other() -> None:
+    wh = [[1000 * block + hour for hour in range(24)] for block in range(2_000)]
+    texts = (
+        FIRST.having(
+            account=f"{number:05d}",
+            triplets=tuple(f"{value // 1000}.{value % 1000:03d},E," for value in values),
+        )
+        for number, values in enumerate(wh)
+    )
+    parsed = lse.parse(written(*texts))
+    assert parsed.blocks["wh"].to_pylist() == wh
+    assert parsed.blocks["estimated"].to_pylist() == [24] * len(wh)
+    again = lse.parse(render(parsed.blocks).text.to_pybytes())
+    assert again.blocks["wh"].to_pylist() == wh
 
 
 def test_memory_may_be_handed_over_as_a_buffer() -> None:

@@ -11,7 +11,7 @@ from tests import lse_fixtures as lse
 from tests.lse_fixtures import TERMS, Written
 
 thorough = settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 MUTILATED = lse.blocks().flatmap(lambda block: lse.mutilated(bytes(block)))
 
@@ -83,7 +83,7 @@ def test_any_bytes_whatever_give_an_answer(text: bytes) -> None:
     ),
     st.data(),
 )
-@settings(thorough, max_examples=60)
+@settings(thorough, max_examples=40)
 def test_a_bad_block_changes_nothing_for_the_others(
     drawn: list[tuple[Written, bool]], data: st.DataObject
 ) -> None:
@@ -102,7 +102,7 @@ def test_a_bad_block_changes_nothing_for_the_others(
 
 
 @given(st.lists(lse.blocks(), max_size=4, unique_by=lambda block: block.account))
-@settings(thorough, max_examples=100)
+@settings(thorough, max_examples=60)
 def test_what_is_rendered_means_what_was_sent(blocks: list[Written]) -> None:
     sent = lse.parse(b"".join(map(bytes, blocks))).blocks
     rendered = render(sent)
