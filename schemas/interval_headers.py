@@ -82,8 +82,12 @@ class Headers:
         for name, reading in zip(METER_FIELDS, self.readings, strict=False):
             known[name] = reading.cast(pa.string()).dictionary_encode()
         for number, name in enumerate(METER_FIELDS[2:]):
-            known[name] = self.meter.words(lambda meter, number=number: meter.fields[number])
+            known[name] = self.meter.words(_field(number))
         return known
+
+
+def _field(number: int) -> Callable[[grammar.Meter], str]:
+    return lambda meter: meter.fields[number]
 
 
 def read(found: Rows, blocks: Places, terms: grammar.Terms) -> tuple[Headers, Flags]:

@@ -97,7 +97,8 @@ def _without_returns(octets: npt.NDArray[np.uint8], begins: Places, ends: Places
     """The ends of the rows, before any carriage returns."""
 
     def returned() -> Flags:
-        return (ends > begins) & (octets[np.maximum(ends - 1, 0)] == CR)
+        flags: Flags = (ends > begins) & (octets[np.maximum(ends - 1, 0)] == CR)
+        return flags
 
     ends = ends - returned()
     for number in np.flatnonzero(returned()):  # more than one: so rare that plain Python will do
