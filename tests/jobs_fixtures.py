@@ -57,7 +57,8 @@ class Cut:
 
     def read(self, edc: Edc) -> Reading:
         """What an EGS finds of it."""
-        values = (self.value,) * self.intervals(edc)
+        value = self.value.rstrip("0").rstrip(".")  # decimals are written without zeros behind
+        values = (value,) * self.intervals(edc)
         return (self.account, self.channel, f"{self.day:%Y%m%d}", self.stamped, values)
 
     def again(self, **changes: Any) -> "Cut":

@@ -104,10 +104,14 @@ class Stacks:
         return place
 
 
+# Stands before every character of an account, so that keys sort as accounts do: AB before AB-1.
+BETWEEN = " "
+
+
 def key(blocks: pa.Table) -> pa.Array:
-    """Account and channel in one word, `account/channel`: neither may hold a slash."""
+    """Account and channel in one word, `account channel`. Sorts by account, then by channel."""
     account = blocks["account"].cast(pa.string())
-    joined = pc.binary_join_element_wise(account, blocks["channel"].cast(pa.string()), "/")
+    joined = pc.binary_join_element_wise(account, blocks["channel"].cast(pa.string()), BETWEEN)
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 

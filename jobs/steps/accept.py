@@ -29,6 +29,16 @@ class AlreadyHeld:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """The same bytes came from the same sender as the drop `earlier`, of which it is not known yet whether
+    it can be taken: this drop waits for that.
+    """
+
+    drop: Drop
+    earlier: Drop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """Nothing of the drop is loaded; `faults` say why."""
 
@@ -37,7 +47,7 @@ class Refused:
 
 
 def accept(drop: Drop, *, sender: Partner | None, stores: Stores, now: datetime) -> (
-    Accepted | AlreadyHeld | Refused
+    Accepted | AlreadyHeld | Waits | Refused
 ):  # fmt: skip
     """Judge a received drop by its name, sender, size and hash."""
     name = file_name.parse(drop.name)
@@ -49,6 +59,8 @@ def accept(drop: Drop, *, sender: Partner | None, stores: Stores, now: datetime)
             return Refused(drop=moved, faults=faults)
         assert isinstance(name, FileName)  # narrowed by the fault above
         earlier = drops.twin(tx, drop)
+        if earlier is not None and earlier.stage is not Stage.LOADED:
+            return Waits(drop=drop, earlier=earlier)
         if earlier is not None:
             moved = drops.move(
                 tx,

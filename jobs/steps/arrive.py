@@ -119,10 +119,10 @@ def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
     gone = []
     for drop in old:
         why = f"not resumed within {stores.settings.inbound.keep_incomplete_hours} hours"
-        note = receipt.discarded(drop, why=why, at=now)
-        stores.mailboxes.lay(drop.partner, "receipts", receipt.discarded_name(drop), note)
         with stores.ledger.write() as tx:
-            if drops.get(tx, drop.id).stage is Stage.INCOMPLETE:
+            if drops.get(tx, drop.id) == drop:  # and was not resumed meanwhile
+                note = receipt.discarded(drop, why=why, at=now)
+                stores.mailboxes.lay(drop.partner, "receipts", receipt.discarded_name(drop), note)
                 _drop_out(tx, drop, why=why, now=now)
                 stores.mailboxes.part(drop.partner, drop.name).unlink(missing_ok=True)
                 gone.append(drop)

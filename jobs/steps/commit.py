@@ -19,7 +19,7 @@ from jobs.stores.ledger import drops, loads, syncs
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.opened import Stores
 from jobs.stores.rosters import Roster
-from schemas import block
+from schemas import block, receipt
 from schemas.drop import FAULTS_KEPT, Drop, Outcome, Stage
 from schemas.fault import Fault
 from schemas.usage_day import UsageDay
@@ -74,6 +74,9 @@ def commit(
         rejected += len(late)
         if late and not days:
             return AllLate(faults=faults)
+        if late:
+            table = receipt.faults_csv(faults)
+            stores.mailboxes.lay(drop.partner, "receipts", receipt.faults_name(drop), table)
     suspense = _suspense(days, edc=edc.id, stores=stores)
     files: dict[date, list[LakeFile]] = {}
     while True:

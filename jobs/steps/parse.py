@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from fractions import Fraction
 
 import pyarrow as pa
 
@@ -59,7 +60,7 @@ def _intervals(
     if parsed.refused:
         return Unusable(faults=parsed.faults, rejected=parsed.rejected)
     total = len(parsed.blocks) + parsed.rejected
-    allowed = max(1, int(total * limits.max_bad_blocks))
+    allowed = max(1, int(total * Fraction(str(limits.max_bad_blocks))))  # 29 % of 100 are 29, not 28.99…
     if parsed.rejected > allowed or len(parsed.blocks) == 0:
         too_many = Fault(
             code="too-many-bad-blocks",

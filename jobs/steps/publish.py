@@ -208,14 +208,14 @@ class _Run:
     ) -> None:
         oldest = self.now - timedelta(days=self.stores.settings.outbound.claim_days)
         owners = self._owners(pa.array([held.account for held in waiting], pa.string()))
-        out: dict[str, int] = {}  # account/channel → EGS
+        out: dict[str, int] = {}  # account and channel → EGS
         for held, place, duns in zip(waiting, owners.place.tolist(), owners.duns.to_pylist(), strict=True):
             if held.reason == "late" and file.drop_id not in release:
                 continue
             if place >= 0 and held.reason == "unclaimed" and held.since < oldest:
                 freed.never.setdefault("unclaimed for too long", []).append(held.id)
             elif place >= 0:
-                out[f"{held.account}/{held.channel}"] = place
+                out[f"{held.account}{versions.BETWEEN}{held.channel}"] = place
                 freed.published.append(held.id)
             elif place in (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET):
                 freed.never.setdefault("nobody is of record", []).append(held.id)
@@ -244,8 +244,8 @@ class _Run:
             )
 
     def _rows(self, file: LakeFile, keys: pa.Array) -> pa.Table:
-        """The rows of a lake file that have these keys (account/channel)."""
-        accounts = pc.unique(pc.list_element(pc.split_pattern(keys, "/", max_splits=1), 0))
+        """The rows of a lake file that have these keys (versions.key)."""
+        accounts = pc.unique(pc.list_element(pc.split_pattern(keys, versions.BETWEEN, max_splits=1), 0))
         rows = self.stores.lake.read_accounts(file.path, columns=block.LAKE.names, accounts=accounts)
         return rows.filter(pc.is_in(versions.key(rows), value_set=keys))
 

@@ -44,9 +44,9 @@ def receive(drop: Drop, *, stores: Stores, now: datetime) -> Received | Vanished
     else:
         content = stores.archive.read(drop.sha256)
     stores.mailboxes.lay(drop.partner, "receipts", receipt.received_name(drop), receipt.received(drop))
-    path.unlink(missing_ok=True)
     with stores.ledger.write() as tx:
         drops.note(tx, drop.id, in_inbound=False)
+        path.unlink(missing_ok=True)  # in here: whoever may use the name again finds it free in both
         return Received(drop=drops.get(tx, drop.id), content=content)
 
 

@@ -100,14 +100,16 @@ def receipts_due(tx: Connection) -> list[Drop]:
 
 
 def twin(tx: Connection, drop: Drop) -> Drop | None:
-    """An earlier drop of the same bytes by the same sender that was taken."""
+    """Another drop of the same bytes by the same sender that was taken, or is being."""
     where = (
         (_drop.c.partner == drop.partner)
         & (_drop.c.sha256 == drop.sha256)
         & (_drop.c.id != drop.id)
         & _drop.c.stage.in_([Stage.ACCEPTED, Stage.LOADED])
     )
-    row = tx.execute(select(_drop).where(where).order_by(_drop.c.id).limit(1)).one_or_none()
+    row = tx.execute(
+        select(_drop).where(where).order_by(_drop.c.arrived_at, _drop.c.id).limit(1)
+    ).one_or_none()
     return None if row is None else _read(row)
 
 
