@@ -105,6 +105,12 @@ def later_paths(tx: Connection, *, until: datetime | None = None) -> list[str]:
     return list(tx.execute(query.order_by(_file.c.usage_date, _file.c.id)).scalars())
 
 
+def days(tx: Connection) -> list[tuple[str, date]]:
+    """Every EDC and usage day of which anything is loaded."""
+    query = select(_file.c.edc, _file.c.usage_date).distinct().order_by(_file.c.edc, _file.c.usage_date)
+    return [(edc, day) for edc, day in tx.execute(query)]
+
+
 def night(tx: Connection, *, edc: str, day: date, until: datetime | None = None) -> dict[str, Any]:
     """What is loaded of an EDC's usage day, of drops that had arrived by `until`: files, blocks, first
     versions, late ones, drops, last load.
