@@ -10,14 +10,14 @@ from pathlib import Path
 import structlog
 
 from config import log as log_setup
+from config.errors import OperatorError
 from config.home import Home
 from config.partners import Partner
 from config.settings import Settings
-from exchange import keys
+from exchange import keys, lock
 from exchange.desk import Refused, SessionInfo
 from exchange.server import Doors
 from jobs import executor, pipeline
-from jobs.clock import RunningClock
 from jobs.schedule import Schedule
 from jobs.steps import arrive, collect
 from jobs.stores.opened import Stores
@@ -25,7 +25,9 @@ from schemas.drop import Drop, Stage
 
 log = structlog.get_logger()
 
-DRAIN_SECONDS = 120.0  # that loads have for their end; what has not ended is taken up at the next start
+# That loads have for their end, beside the doors' 30: a service manager kills after 90. What has not ended
+# is taken up at the next start.
+DRAIN_SECONDS = 50.0
 
 
 class Counter:
@@ -108,33 +110,75 @@ class Hub:
     """A hub that is open: partners can log in, and what is due is done."""
 
     def __init__(self, home: Home, settings: Settings, clock: pipeline.Clock) -> None:
-        self.stores = Stores.open(home, settings)
+        """Raises OperatorError if another process serves this home, or there are no host keys."""
+        host_keys = keys.load_host_keys(home.host_keys)
+        self._lock = lock.take(home)
+        try:
+            self.stores = Stores.open(home, settings)
+        except BaseException:
+            self._lock.close()
+            raise
         self.schedule = Schedule(self.stores, clock)
         # The schedule's clock may be set: it is asked for each time.
         desk = Counter(self.stores, lambda: self.schedule.clock(), self.schedule.wake)  # noqa: PLW0108
-        self.doors = Doors(desk, settings.sftp, keys.load_host_keys(home.host_keys))
+        self.doors = Doors(desk, settings.sftp, host_keys)
 
     async def start(self) -> None:
-        """Take up what lay between two steps, then open the doors, then begin to sweep."""
+        """Take up what lay between two steps, then open the doors, then begin to sweep.
+
+        When it raises, the hub is closed. Raises OperatorError if it cannot listen.
+        """
+        try:
+            await self._open()
+        except BaseException:
+            await asyncio.to_thread(self._close, seconds=0)
+            raise
+        self.schedule.start()
+        log.info("hub.started", port=self.doors.port, workers=executor.workers(self.stores.settings))
+
+    async def _open(self) -> None:
+        self.stores.owner.clear_up()
         now = self.schedule.clock()
         for edc in self.stores.partners.current().edcs:
             # Nobody can be uploading yet: what is unfinished broke off when the hub went.
             await asyncio.to_thread(arrive.adopt, edc.id, stores=self.stores, now=now, parts=True)
-        await self.doors.start()
-        self.schedule.start()
-        log.info("hub.started", port=self.doors.port, workers=executor.workers(self.stores.settings))
+        door = self.stores.settings.sftp
+        try:
+            await self.doors.start()
+        except OSError as error:
+            raise OperatorError(
+                "cannot-listen",
+                f"cannot listen on {door.host}, port {door.port}: {error.strerror or error}",
+                f"sftp.host and sftp.port are set in {self.stores.home.settings_file}",
+            ) from error
 
     async def stop(self) -> int:
         """Close the doors, let loads end, and close. How many loads are left for the next start."""
         await self.doors.drain()
-        left = await asyncio.to_thread(self.schedule.stop, seconds=DRAIN_SECONDS)
-        self.stores.close()
+        left = await asyncio.to_thread(self._close, seconds=DRAIN_SECONDS)
         log.info("hub.stopped", left=left)
         return left
 
+    def _close(self, *, seconds: float) -> int:
+        left = self.schedule.stop(seconds=seconds)
+        self.stores.close()
+        self._lock.close()
+        return left
 
-def serve(home: Home, settings: Settings, *, console: bool, opened: Callable[[Hub], None]) -> int:
-    """Run a hub until SIGTERM or SIGINT, then drain it. How many loads are left for the next start."""
+
+def serve(
+    home: Home,
+    settings: Settings,
+    *,
+    clock: pipeline.Clock,
+    console: bool,
+    opened: Callable[[Hub], None],
+) -> int:
+    """Run a hub until SIGTERM or SIGINT, then drain it. How many loads are left for the next start.
+
+    `opened` is called once partners can log in. Raises OperatorError if the hub cannot be opened.
+    """
+    home.lay_out()
     log_setup.configure(home, settings, console=console)
 
     async def run() -> int:
@@ -142,10 +186,10 @@ def serve(home: Home, settings: Settings, *, console: bool, opened: Callable[[Hu
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, enough.set)
-        hub = Hub(home, settings, RunningClock())
+        hub = Hub(home, settings, clock)
         await hub.start()
         opened(hub)
-        hub.schedule.sweep()
+        await asyncio.to_thread(hub.schedule.sweep)
         await enough.wait()
         return await hub.stop()
 

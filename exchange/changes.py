@@ -20,6 +20,9 @@ async def rename(handles: Handles, old_place: Place, new_place: Place, *, over: 
         return
     with handles.shared.claims.held(handles.partner.id, folder.name, old, new):
         whole = await handles.standing(_rename, handles, folder, old, new, over=over)
+    recent = handles.shared.recent
+    if (attributes := recent.take(handles.partner.id, folder.name, old)) is not None:
+        recent.add(handles.partner.id, folder.name, new, attributes)
     handles.log.info("file.renamed", folder=folder.name, file=old, to=new, whole=whole)
 
 
@@ -29,6 +32,7 @@ async def remove(handles: Handles, place: Place) -> None:
     require_uploads(folder)
     with handles.shared.claims.held(handles.partner.id, folder.name, name):
         whole = await handles.standing(_remove, handles, folder, name)
+    handles.shared.recent.take(handles.partner.id, folder.name, name)
     handles.log.info("file.removed", folder=folder.name, file=name, whole=whole)
 
 

@@ -8,7 +8,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from datetime import date
-from typing import cast
+from typing import Any, cast
 
 import asyncssh
 import structlog
@@ -22,20 +22,47 @@ _NO_MORE_TRIES = 14  # RFC 4253, section 11.1: no more authentication methods av
 _BY_US = 11  # disconnected by application: what follows is shown to the client's user
 _SHORTAGE = 4  # RFC 4254, section 5.1: resource shortage
 _BUFFER = 512 * 1024  # bytes of answers that may wait for the network before a session is held back
+_PARTING = 1.0  # seconds that a client has to hear why it is sent away
 _LONGEST_LOGIN = 64  # characters of a stranger's login that are logged
 
 log = structlog.get_logger()
 
 
+class Parting:
+    """The network, as the library has it. Told to abort, it first lets the client hear what was said last.
+
+    Closing a socket at once, with requests unread, makes the client's system forget what it has not read.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.is_over = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def abort(self) -> None:
+        self.is_over = True
+        if not self._transport.is_closing():
+            self._transport.resume_reading()  # until the client has gone, too
+            self._transport.write_eof()
+            asyncio.get_running_loop().call_later(_PARTING, self._transport.abort)
+
+
 class Connection(asyncssh.SSHServerConnection):
-    """The library's connection; counts tries, takes no SHA-1 signature, and pushes back."""
+    """The library's connection; counts tries, takes no SHA-1 signature, pushes back, and parts gently."""
 
     login: "Login"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._socket = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
-        self._socket.set_write_buffer_limits(high=_BUFFER)
-        super().connection_made(transport)
+        self.network = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
+        self.network.set_write_buffer_limits(high=_BUFFER)
+        self._parting = Parting(self.network)
+        super().connection_made(cast(asyncio.Transport, self._parting))
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        if not self._parting.is_over:
+            super().data_received(data, datatype)
 
     async def reload_config(self) -> None:
         """Nothing: there are no settings by login, and reading them again is the slow part of a login."""
@@ -55,10 +82,11 @@ class Connection(asyncssh.SSHServerConnection):
     def pause_writing(self) -> None:
         """The client does not take what it asked for: nothing more is read from it until it does."""
         self.login.is_clogged = True
-        self._socket.pause_reading()
+        if not self._parting.is_over:
+            self.network.pause_reading()
 
     def resume_writing(self) -> None:
-        self._socket.resume_reading()
+        self.network.resume_reading()
         self.login.unclog()
 
 
@@ -207,7 +235,7 @@ class Login(asyncssh.SSHServer):
     def leave(self, reason: str, words: str) -> None:
         """End the connection from our side: uploads under way are broken off."""
         for session in self.sessions:
-            session.stop(reason)
+            session.stop(reason, words)
         self._connection.disconnect(_BY_US, words)
 
     def _watch(self) -> None:

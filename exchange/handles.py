@@ -20,14 +20,14 @@ from exchange.listing import Listing
 from exchange.namespace import FOLDERS, Folder, Place
 from exchange.ranges import Ranges
 from exchange.readings import Reading
-from exchange.sftp_v3 import Code, Flag, Refusal
+from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
 from exchange.threads import Threads
-from exchange.uploads import Claims, Upload
+from exchange.uploads import Claims, Recent, Upload
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_REMEMBERED = 256  # files of which a session remembers what was sent, the latest first opened
+_REMEMBERED = 256  # files of which a session remembers what it was sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,7 @@ class Shared:
     limits: Sftp
     threads: Threads
     claims: Claims
+    recent: Recent
 
 
 class Handles:
@@ -162,6 +163,13 @@ class Handles:
             raise Refusal(Code.FAILURE, f"this handle {words if found is not None else 'is not open'}")
         return found
 
+    def attributes(self, folder: Folder, name: str) -> Attributes | None:
+        """Of a file that is there, or was uploaded a moment ago and is taken in by now."""
+        found = namespace.find(self.paths[folder.name], folder, name)
+        if found is not None:
+            return found.attributes
+        return self.shared.recent.find(self.partner.id, folder.name, name)
+
     # ── Ending ───────────────────────────────────────────────────────────────────────────────────
 
     async def close(self, handle: bytes) -> None:
@@ -199,7 +207,7 @@ class Handles:
                 f"{upload.name}: bytes {gap[0]} to {gap[1]} never came; resume the upload or send it again"
             )
             raise Refusal(Code.FAILURE, words)
-        size = upload.size
+        attributes = upload.attributes
         try:
             await self.shared.threads.run(self._hand_over, upload)
         except Refused as refused:
@@ -209,11 +217,12 @@ class Handles:
             raise Refusal(Code.FAILURE, str(refused)) from refused
         finally:
             self.shared.claims.release(self.partner.id, upload.folder.name, upload.name)
+        self.shared.recent.add(self.partner.id, upload.folder.name, upload.name, attributes)
         self.log.info(
             "upload.ended",
             folder=upload.folder.name,
             file=upload.name,
-            bytes=size,
+            bytes=attributes.size,
             resumed_at=upload.resumed_at,
             seconds=round(monotonic() - upload.began, 3),
         )

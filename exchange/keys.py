@@ -53,6 +53,11 @@ def make_host_keys(folder: Path) -> tuple[HostKey, ...]:
             key = asyncssh.generate_private_key(algorithm, comment="meterhub", **options)
             _write(file, key.export_private_key("openssh"), 0o600)
             _write(file.with_name(f"{name}.pub"), key.export_public_key("openssh"), 0o644)
+    return host_keys(folder)
+
+
+def host_keys(folder: Path) -> tuple[HostKey, ...]:
+    """The host keys in `folder`, as partners check them."""
     return tuple(_host_key(file, asyncssh.read_private_key(file)) for file in _files(folder))
 
 

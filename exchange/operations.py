@@ -137,13 +137,13 @@ class Operations:
                 size=0, mode=namespace.ROOT_MODE, mtime=int(self._handles.session.began.timestamp())
             )
             return sftp_v3.attributes(request, top)
-        path = self._handles.paths[place.folder.name]
         if not place.name:
+            path = self._handles.paths[place.folder.name]
             return sftp_v3.attributes(request, namespace.folder_attributes(place.folder, path))
-        found = namespace.find(path, place.folder, place.name)
+        found = self._handles.attributes(place.folder, place.name)
         if found is None:
             raise Refusal(Code.NO_SUCH_FILE, "there is no such file")
-        return sftp_v3.attributes(request, found.attributes)
+        return sftp_v3.attributes(request, found)
 
     def stat_handle(self, request: int, fields: Fields) -> bytes:
         return sftp_v3.attributes(request, self._handles.file(fields.string()).attributes)

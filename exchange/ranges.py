@@ -32,6 +32,10 @@ class Ranges:
         starts[first:last] = [start]
         stops[first:last] = [stop]
 
+    def __contains__(self, position: int) -> bool:
+        at = bisect_right(self._starts, position) - 1
+        return at >= 0 and position < self._stops[at]
+
     @property
     def total(self) -> int:
         """How many bytes there are in all."""

@@ -18,7 +18,7 @@ from exchange.connection import Connection, Login
 from exchange.desk import Desk
 from exchange.handles import Shared
 from exchange.threads import Threads
-from exchange.uploads import Claims
+from exchange.uploads import Claims, Recent
 
 # What is offered, best first; a client's own order decides among what both know. Without NIST curves,
 # SHA-1 and groups below 4096 bits. The two plain MACs are for libssh2 (curl), which knows no others.
@@ -49,7 +49,9 @@ class Doors:
     def __init__(self, desk: Desk, limits: Sftp, host_keys: Sequence[asyncssh.SSHKeyPair]) -> None:
         connection.require_hooks()
         self._limits = limits
-        self._shared = Shared(desk=desk, limits=limits, threads=Threads(_THREADS), claims=Claims())
+        self._shared = Shared(
+            desk=desk, limits=limits, threads=Threads(_THREADS), claims=Claims(), recent=Recent()
+        )
         self._options = _options(limits, host_keys, self._new_login)
         self._logins: set[Login] = set()
         self._addresses: Counter[str] = Counter()

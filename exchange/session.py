@@ -1,7 +1,7 @@
 """One SFTP session: packets in, answers out, one after another, and no faster than the client takes them.
 
-A request is carried out only while somebody is there to be told: what lies unread when the connection
-goes is not done. So an upload whose CLOSE was answered is whole, and any other is broken off.
+What has come before the connection goes is carried out, though nobody is there any more to be told: some
+clients leave right after their CLOSE. When the hub itself ends a session, only the request under way is.
 """
 
 import asyncio
@@ -58,7 +58,8 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         self._held = False  # the client is held back until what it sent is worked off
         self._full = False  # the channel is: the client has to take what it asked for
         self._eof = False
-        self._over = False
+        self._lost = False  # the channel is gone
+        self._over = False  # nothing further is carried out
         self._reason = "client"
         self._words_left = _WORDS
         self._channel: asyncssh.SSHServerChannel[bytes]
@@ -99,7 +100,10 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         return True  # what it asked for before is still answered
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.stop("lost" if exc is not None else "client")
+        if not self._eof and not self._over:
+            self._reason = "lost" if exc is not None else "client"
+        self._eof = self._lost = True
+        self._wake.set()
         if self.task is None:
             self._ended(self)
 
@@ -116,11 +120,12 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         """The connection is no longer clogged."""
         self._wake.set()
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, words: str) -> None:
         """No further request is carried out. The one under way is."""
         if not self._over:
             self._over = True
             self._reason = reason
+            self._say(words)
         self._wake.set()
 
     # ── The session ──────────────────────────────────────────────────────────────────────────────
@@ -171,6 +176,8 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         loop = asyncio.get_running_loop()
         turn = loop.time() + _TURN
         while (packet := await self._next()) is not None:
+            if self._lost and packet[0] == Kind.READ:
+                continue  # nothing is sent any more, so nothing may be counted as sent
             answer = operations.answer(packet)
             self._send(answer if isinstance(answer, bytes) else await answer)
             if operations.said:
@@ -200,12 +207,12 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
 
     async def _room(self) -> None:
         """Wait until the client has taken most of what it asked for."""
-        while (self._full or self._link.is_clogged) and not self._over:
+        while (self._full or self._link.is_clogged) and not (self._lost or self._over):
             self._wake.clear()
             await self._wake.wait()
 
     def _send(self, answer: bytes) -> None:
-        if not self._over and not self._channel.is_closing():
+        if not self._channel.is_closing():
             self._channel.write(answer)
 
     def _say(self, words: str) -> None:
@@ -213,7 +220,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         line = f"meterhub: {words}\n".encode()
         if "OpenSSH" in self._link.client_version and len(line) <= self._words_left:
             self._words_left -= len(line)
-            if not self._over and not self._channel.is_closing():
+            if not self._channel.is_closing():
                 self._channel.write(line, _STDERR)
 
     def _sftp_only(self) -> bool:

@@ -1,8 +1,9 @@
 """Files that partners are writing: which bytes have come, and whether any is missing."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 
@@ -11,6 +12,8 @@ from exchange.namespace import Folder
 from exchange.ranges import Ranges
 from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
 
+_RECENT = 60.0  # seconds
+_MAX_RECENT = 10_000  # files
 _MAX_RANGES = 4_096  # pieces that do not touch; clients that pipeline leave a few dozen at a time
 
 
@@ -44,6 +47,35 @@ class Claims:
                 self.release(partner_id, folder, name)
 
 
+class Recent:
+    """What partners have uploaded in the last minute. Event loop only.
+
+    Many clients ask for a file's size, or set its times, once they have sent it, some over another
+    connection, and take "no such file" for a failure; by then the hub may have taken the file in.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._files: dict[tuple[str, str, str], tuple[float, Attributes]] = {}  # the oldest first
+
+    def add(self, partner_id: str, folder: str, name: str, attributes: Attributes) -> None:
+        self.take(partner_id, folder, name)
+        self._files[partner_id, folder, name] = (self._clock() + _RECENT, attributes)
+        for key, (until, _) in list(islice(self._files.items(), 2)):  # two go for each one that comes
+            if until <= self._clock() or len(self._files) > _MAX_RECENT:
+                del self._files[key]
+
+    def find(self, partner_id: str, folder: str, name: str) -> Attributes | None:
+        until, attributes = self._files.get((partner_id, folder, name), (0.0, None))
+        return attributes if until > self._clock() else None
+
+    def take(self, partner_id: str, folder: str, name: str) -> Attributes | None:
+        """What is known of a file that goes away or gets another name."""
+        found = self.find(partner_id, folder, name)
+        self._files.pop((partner_id, folder, name), None)
+        return found
+
+
 class Upload:
     """A file that is open for writing. Its claim is the session's to release."""
 
@@ -56,7 +88,7 @@ class Upload:
         self.began = monotonic()
         self._fd = fd
         self._limit = limit
-        self._appends = appends  # and where to is not decided before the first write
+        self._appends = appends
         self._written = Ranges()
         self._written.add(0, size)
         self._reach = size  # one past the last byte the client meant to write, written or not
@@ -68,8 +100,10 @@ class Upload:
         """
         if not data:
             return
-        if self._appends:
-            offset = self._append_at(offset)
+        if self._appends and offset in self._written:
+            # The protocol says: to the end, whatever the offset. Most clients give true offsets all the
+            # same, and those show a hole; only bytes that would cover others are taken by the word.
+            offset = self._reach
         stop = offset + len(data)
         self._reach = max(self._reach, stop)
         if stop > self._limit:
@@ -81,22 +115,6 @@ class Upload:
             self._written.add(offset, offset + count)
             offset += count
             data = data[count:]
-
-    def _append_at(self, offset: int) -> int:
-        """Where an appending client's bytes go.
-
-        The protocol says: to the end, whatever the offset. Clients give true offsets all the same, and
-        those show a hole; only one whose first offset lies within what was there is taken by the word.
-        """
-        if self._reach == self.resumed_at and offset >= self.resumed_at:
-            self._appends = False
-            return offset
-        return self._reach
-
-    @property
-    def size(self) -> int:
-        """How long the file is by now; less than this may have come."""
-        return os.fstat(self._fd).st_size
 
     @property
     def attributes(self) -> Attributes:

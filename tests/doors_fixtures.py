@@ -46,6 +46,7 @@ class SmallDesk:
         self.partners = partners
         self.told: list[Told] = []
         self.refuses: str = ""  # what the next upload's end is refused with
+        self.takes = False  # takes what has an agreed name out of inbound/ at once
         self.days_on = 0
         self.hold = threading.Event()  # an upload's end waits for it
         self.hold.set()
@@ -70,6 +71,7 @@ class SmallDesk:
             raise Refused(words)
         path = self.root / partner_id / folder
         (path / namespace.part_name(name)).rename(path / name)
+        self._take(path / name)
         self._note("upload_ended", partner_id, folder, name, session=session)
 
     def upload_broken(
@@ -82,6 +84,7 @@ class SmallDesk:
     ) -> None:
         path = self.root / partner_id / folder
         (path / self._on_disk(old, whole)).rename(path / self._on_disk(new, whole))
+        self._take(path / new)
         self._note("file_renamed", partner_id, folder, old, new=new, whole=whole, session=session)
 
     def file_removed(
@@ -104,6 +107,12 @@ class SmallDesk:
             one = found()
             assert one is not None
             return one
+
+    def _take(self, file: Path) -> None:
+        if self.takes and namespace.is_agreed(file.name):
+            taken = self.root.parent / "taken"
+            taken.mkdir(exist_ok=True)
+            file.rename(taken / file.name)
 
     def _note(self, what: str, partner: str, folder: str, name: str, **more: Any) -> None:
         with self._changed:

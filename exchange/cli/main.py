@@ -24,6 +24,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.sample_night",
         "Make the files of a night: for each EDC a sync, its buckets, and what else is asked for.",
     ),
+    "serve": (
+        "exchange.cli.serve",
+        "Run the hub: let partners in, load what they send, publish it and judge each day.",
+    ),
 }
 
 

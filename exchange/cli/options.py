@@ -1,8 +1,10 @@
-"""What every command has: `--home`, `--json`, and an example in its help."""
+"""What every command has: `--home`, `--json`, a clock, and an example in its help."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,9 @@ import click
 from config import home, settings
 from config.home import Home
 from config.settings import Settings
+from jobs.clock import RunningClock
+
+NOW = "METERHUB_NOW"
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,10 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a command was asked for besides its own options."""
+    """What a command was asked for besides its own options. `clock` is the one it goes by."""
 
     home_option: Path | None
     json: bool
+    clock: RunningClock
 
     @property
     def home(self) -> Home:
@@ -65,13 +71,30 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         here: Path | None = ctx.params.pop("home")
         above: Path | None = ctx.find_root().params.get("home")
-        ctx.params["asked"] = Asked(home_option=here or above, json=ctx.params.pop("json"))
+        ctx.params["asked"] = Asked(
+            home_option=here or above, json=ctx.params.pop("json"), clock=the_clock(os.environ.get(NOW, ""))
+        )
         return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("For example"):
             for example in self.examples:
                 formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+def the_clock(set_to: str) -> RunningClock:
+    """The machine's clock; or, for rehearsals and tests, one that starts at the instant `set_to` (what
+    METERHUB_NOW says) and runs on from there. Raises a usage error if that is no instant.
+    """
+    if not set_to:
+        return RunningClock()
+    try:
+        instant = datetime.fromisoformat(set_to)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise click.UsageError(f"{NOW} is {set_to}; wanted: an instant such as 2013-09-03T10:00:00Z")
+    return RunningClock.reading(instant)
 
 
 def command(name: str, *examples: str) -> Callable[[Callable[..., int | None]], Command]:
