@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.lib.stride_tricks import as_strided
 
 from schemas import interval_grammar as grammar
 from schemas.block import FIELDS
@@ -95,13 +96,22 @@ def _triplets(found: Rows, blocks: Places, wanted: Places) -> tuple[_Triplets | 
     legal = np.logical_and.reduceat(whole, firsts) & (totals == wanted)
     if not legal.all():
         return None, legal
-    last = np.cumsum(counts)
-    at = np.repeat(opening - 3 * (last - counts), counts) + np.arange(0, 3 * last[-1], 3)
-    openings = commas[at]
+    openings = _every_third(commas, opening, counts)
+    closings = _every_third(commas, opening + 2, counts)
     until = np.empty_like(openings)
     until[:-1] = openings[1:]
-    until[last - 1] = ends - trailing
-    return _Triplets(openings + 1, commas[2:][at], until, totals), legal
+    until[np.cumsum(counts) - 1] = ends - trailing
+    return _Triplets(openings + 1, closings, until, totals), legal
+
+
+def _every_third(commas: Near, first: Places, counts: Places) -> Near:
+    """For each row, `commas[first]` and every third one behind it, `counts` of them."""
+    count, step = int(counts[0]), int(first[1] - first[0]) if len(first) > 1 else 0
+    if (counts == count).all() and (np.diff(first) == step).all():  # as most files are written
+        strides = (step * commas.itemsize, 3 * commas.itemsize)
+        return as_strided(commas[first[0] :], (len(first), count), strides, writeable=False).ravel()
+    at = np.repeat(first - 3 * (np.cumsum(counts) - counts), counts)
+    return commas[at + np.arange(0, 3 * len(at), 3)]
 
 
 def _data_rows(found: Rows, blocks: Places) -> tuple[Places, Places]:
