@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("exchange.cli.demo", "Play a whole night through real SFTP, in a new home, and say what happened."),
     "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
+    "query": ("exchange.cli.query", "Ask the lake and the ledger in SQL."),
     "sample-night": (
         "exchange.cli.sample_night",
         "Make the files of a night: for each EDC a sync, its buckets, and what else is asked for.",
