@@ -21,7 +21,7 @@ from config.partners import Partner
 from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
-from jobs.steps import arrive, retain
+from jobs.steps import arrive, retain, sync
 from jobs.stores.ledger import drops, runs, syncs
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY
@@ -132,10 +132,11 @@ class Schedule:
             self.wake(drop.id)
 
     def _syncs(self, _: list[Partner], now: datetime) -> None:
+        sync.complete(stores=self.stores, now=now)
         with self.stores.ledger.read() as tx:
             unsettled = syncs.in_state(tx, *UNSETTLED)
-        for sync in unsettled:
-            self._submit(f"sync:{sync.id}", tasks.settle, sync.id)
+        for found in unsettled:
+            self._submit(f"sync:{found.id}", tasks.settle, found.id)
 
     def _deadlines(self, edcs: list[Partner], now: datetime) -> None:
         setting = self.stores.settings.deadline

@@ -167,10 +167,6 @@ class _Run:
             for withdrawn in due:
                 outbox.note(tx, withdrawn.id, rewrite_due=False)
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
-        with self.stores.ledger.read() as tx:
-            told = [file for old in due for file in outbox.named(tx, old.name, egs=old.egs)]
-        for file in told:
-            layout.lay_manifest(file, stores=self.stores, laid_out_at=self.now)
         return made
 
     def _share_out(self, file: LakeFile, drafts: Drafts) -> Iterator[Held]:
@@ -179,7 +175,8 @@ class _Run:
         rows = rows.filter(pa.array(self._is_current(file, rows)))
         owners = self._owners(rows["account"])
         late = (rows["version"].to_numpy() == 1) & ~rows["on_time"].to_numpy()
-        waits = late & (self.stores.settings.deadline.late is Late.HOLD) & (owners.place >= 0)
+        nobodys = np.isin(owners.place, (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET))
+        waits = late & (self.stores.settings.deadline.late is Late.HOLD) & ~nobodys
         place = np.where(waits, np.int32(Nobody.DEFAULT_SERVICE), owners.place)
         drafts.add(rows, place, self._egs_ids, day=file.usage_date, lake_file_id=file.id)
         reasons = {Nobody.SUSPENSE: "suspense", Nobody.UNCLAIMED: "unclaimed"}
@@ -230,6 +227,8 @@ class _Run:
             drafts.add(rows, place, self._egs_ids, day=file.usage_date, lake_file_id=file.id)
 
     def _write_again(self, withdrawn: OutboundFile, drafts: Drafts) -> None:
+        if withdrawn.egs not in self._egs_ids:
+            return  # it is no partner any more: nobody would find the file
         contents = read_contents(layout.contents_path(withdrawn, stores=self.stores))
         with self.stores.ledger.read() as tx:
             lake_files = loads.by_ids(tx, pc.unique(contents["lake_file_id"]).to_pylist())

@@ -2,10 +2,13 @@
 
 Before a sync comes into force, every outbound file that holds an account which its EGS loses by it is taken
 away. Those that were not collected are marked to be written again, which the next publication does.
+
+What partners are told is laid before the transaction that makes it true has ended: a crash between the two
+is followed by the same step once more, and one behind it could leave a partner untold.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 import pyarrow.compute as pc
 
@@ -94,6 +97,22 @@ def keep(drop: Drop, part: sync_file.Part, *, stores: Stores, now: datetime) -> 
     return Kept(drop=loaded, sync=sync, complete=complete)
 
 
+def complete(*, stores: Stores, now: datetime) -> list[Sync]:
+    """Bring together syncs of which some parts came as duplicates: a sync sent again, where only some of its
+    parts have changed. The parts that have not are of the same bytes as those of the one before.
+    """
+    completed = []
+    with stores.ledger.read() as tx:
+        forming = syncs.in_state(tx, "forming")
+    for sync in forming:
+        with stores.ledger.write() as tx:
+            if syncs.get(tx, sync.id).state == "forming" and syncs.keep_parts_again(tx, sync):
+                completed.append(
+                    syncs.move(tx, sync, "complete", event="sync.completed", at=now, completed_at=now)
+                )
+    return completed
+
+
 def settle(sync: Sync, *, edc: Partner, stores: Stores, now: datetime) -> Settled:
     """Bring a complete sync into force, unless something speaks against it.
 
@@ -106,12 +125,12 @@ def settle(sync: Sync, *, edc: Partner, stores: Stores, now: datetime) -> Settle
         with stores.ledger.read() as tx:
             sync = syncs.get(tx, sync.id)
             before = syncs.in_force(tx, edc.id)
+        if before is not None and syncs.comes_before(sync, before):
+            why = f"{before.id}, in force, is as of {before.as_of}"
+            return _not_taken(sync, "older", why, stores=stores, now=now)
         if sync.state == "complete":
-            judged = _judge(sync, before, stores=stores, now=now)
+            judged = _judge(sync, before, edc=edc, stores=stores, now=now)
             if not isinstance(judged, Sync):
-                _report(
-                    judged.sync, stores=stores, faults=judged.faults if isinstance(judged, NotTaken) else ()
-                )
                 return judged
             sync = judged
         return _enforce(sync, before, edc=edc, stores=stores, now=now)
@@ -140,11 +159,13 @@ def refuse(sync: Sync, *, by: str, why: str, stores: Stores, now: datetime) -> S
         if standing.state != "held":
             return NotHeld(sync=standing)
         sync = syncs.move(tx, sync, "refused", event="sync.refused", at=now, say={"by": by}, why=why[:500])
-    _report(sync, stores=stores)
+        _report(sync, stores=stores)
     return sync
 
 
-def _judge(sync: Sync, before: Sync | None, *, stores: Stores, now: datetime) -> Sync | Held | NotTaken:
+def _judge(
+    sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, now: datetime
+) -> Sync | Held | NotTaken:
     """Join the parts and look for what speaks against the whole."""
     with stores.ledger.read() as tx:
         parts = syncs.parts_of(tx, sync.id)
@@ -152,9 +173,6 @@ def _judge(sync: Sync, before: Sync | None, *, stores: Stores, now: datetime) ->
     roster = sync_file.assemble(tables)
     if isinstance(roster, tuple):
         return _not_taken(sync, "rejected", roster[0].message, stores=stores, now=now, faults=roster)
-    if before is not None and syncs.comes_before(sync, before):
-        why = f"{before.id}, in force, is as of {before.as_of}"
-        return _not_taken(sync, "older", why, stores=stores, now=now)
     written = stores.lake.write_blocks(
         roster,
         path=f"syncs/{sync.id}.parquet",
@@ -162,7 +180,9 @@ def _judge(sync: Sync, before: Sync | None, *, stores: Stores, now: datetime) ->
         row_group=ROW_GROUP,
     )
     new = Roster(stores.lake, written.path)
-    moved = 0 if before is None else moved_accounts(Roster(stores.lake, before.path), new)
+    moved = 0
+    if before is not None:
+        moved = moved_accounts(Roster(stores.lake, before.path), new, today=_today(edc, now))
     share = moved / before.accounts if before is not None and before.accounts else 0.0
     known = {
         "path": written.path,
@@ -177,9 +197,9 @@ def _judge(sync: Sync, before: Sync | None, *, stores: Stores, now: datetime) ->
         if share > stores.settings.sync.brake:
             why = f"it moves {moved} accounts, {share:.1%}"
             say = {"moved": moved, "share": round(share, 4)}
-            return Held(
-                sync=syncs.move(tx, sync, "held", event="sync.held", at=now, say=say, why=why, **known)
-            )
+            held = syncs.move(tx, sync, "held", event="sync.held", at=now, say=say, why=why, **known)
+            _report(held, stores=stores)
+            return Held(sync=held)
         return syncs.move(
             tx, sync, "withdrawing", event="sync.assembled", at=now, say={"rows": len(roster)}, **known
         )
@@ -191,6 +211,7 @@ def _not_taken(
     event = "sync.rejected" if state == "rejected" else "sync.outdated"
     with stores.ledger.write() as tx:
         moved = syncs.move(tx, sync, state, event=event, at=now, say={"why": why}, why=why[:500])
+        _report(moved, stores=stores, faults=faults)
     return NotTaken(sync=moved, faults=faults)
 
 
@@ -198,6 +219,8 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
     lost = _files_with_lost_accounts(sync, edc, stores=stores, now=now)
     for file in lost:
         layout.take_away(file, stores=stores)
+        told = replace(file, withdrawn_at=now, withdrawn_by=sync.id)
+        layout.lay_manifest(told, stores=stores, laid_out_at=now)
     with stores.ledger.write() as tx:
         for file in lost:
             file_due = file.collected_at is None
@@ -225,11 +248,7 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
             say={"accounts": sync.accounts, "moved": sync.moved, "withdrawn": len(lost)},
             in_force_at=now,
         )
-    for file in lost:
-        with stores.ledger.read() as tx:
-            told = outbox.get(tx, file.id)
-        layout.lay_manifest(told, stores=stores, laid_out_at=now)
-    _report(sync, stores=stores)
+        _report(sync, stores=stores)
     return InForce(sync=sync, withdrawn=len(lost))
 
 
@@ -237,7 +256,6 @@ def _files_with_lost_accounts(
     sync: Sync, edc: Partner, *, stores: Stores, now: datetime
 ) -> list[OutboundFile]:
     """The outbound files that hold an account of which, by this sync, their EGS is not of record."""
-    assert edc.zone is not None
     roster = Roster(stores.lake, sync.path)
     partners = stores.partners.current()
     with stores.ledger.read() as tx:
@@ -249,11 +267,16 @@ def _files_with_lost_accounts(
         owners = ownership.of_record(
             standing=roster.standing_of(accounts),
             egs_duns=[egs.duns] if egs is not None else [],
-            today=local_date(now, edc.zone),
+            today=_today(edc, now),
         )
         if (owners.place < 0).any():
             lost.append(file)
     return lost
+
+
+def _today(edc: Partner, now: datetime) -> date:
+    assert edc.zone is not None  # every EDC has one (config.partners)
+    return local_date(now, edc.zone)
 
 
 def _report(sync: Sync, *, stores: Stores, faults: tuple[Fault, ...] = ()) -> None:

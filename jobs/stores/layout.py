@@ -41,6 +41,10 @@ def _lay_out(file: OutboundFile, *, stores: Stores, now: datetime) -> None:
     if (aside := staging(stores, file.edc) / f"{key}.lse.gz").exists():
         lay_manifest(file, stores=stores, laid_out_at=now)
         files.settle(aside, place(file, stores=stores))
+    if file.replaces:
+        with stores.ledger.read() as tx:
+            (replaced,) = outbox.named(tx, file.replaces, egs=file.egs)
+        lay_manifest(replaced, stores=stores, laid_out_at=now)
 
 
 def place(file: OutboundFile, *, stores: Stores) -> Path:

@@ -1,5 +1,6 @@
 """Rosters: what a meter data sync says, one Parquet file a sync, sorted by account."""
 
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -50,15 +51,22 @@ def _standing(rows: pa.Table, accounts: pa.Array | pa.ChunkedArray) -> pa.Table:
     )
 
 
-def moved_accounts(before: Roster, after: Roster) -> int:
-    """How many accounts of `before` have another EGS, or none, in `after`."""
+def moved_accounts(before: Roster, after: Roster, *, today: date) -> int:
+    """How many accounts of `before` have another EGS, or none, in `after`; one that starts later is none."""
     query = """
-        select count(*) from (select distinct account, egs_duns from read_parquet($before)) old
-        left join (select distinct account, egs_duns from read_parquet($after)) new using (account)
-        where new.egs_duns is distinct from old.egs_duns
+        with old as (
+            select distinct account, egs_duns, coalesce(egs_start > $today, false) as later
+            from read_parquet($before)
+        ), new as (
+            select distinct account, egs_duns, coalesce(egs_start > $today, false) as later
+            from read_parquet($after)
+        )
+        select count(*) from old left join new using (account)
+        where new.egs_duns is distinct from old.egs_duns or new.later is distinct from old.later
     """
     with duckdb.connect() as sql:
-        row = sql.execute(query, {"before": str(before.file), "after": str(after.file)}).fetchone()
+        given = {"before": str(before.file), "after": str(after.file), "today": today}
+        row = sql.execute(query, given).fetchone()
     assert row is not None
     return int(row[0])
 

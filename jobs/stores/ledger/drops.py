@@ -100,12 +100,17 @@ def receipts_due(tx: Connection) -> list[Drop]:
 
 
 def twin(tx: Connection, drop: Drop) -> Drop | None:
-    """Another drop of the same bytes by the same sender that was taken, or is being."""
+    """Another drop of the same bytes by the same sender that was taken, or is being. A part of a sync was
+    not if the sync is rejected or refused as a whole, or another part has taken its place.
+    """
+    part, sync = tables.sync_part, tables.sync
+    stands = select(part.c.drop_id).join(sync).where(sync.c.state.not_in(["rejected", "refused"]))
     where = (
         (_drop.c.partner == drop.partner)
         & (_drop.c.sha256 == drop.sha256)
         & (_drop.c.id != drop.id)
         & _drop.c.stage.in_([Stage.ACCEPTED, Stage.LOADED])
+        & ((_drop.c.sync_id == "") | _drop.c.id.in_(stands))
     )
     row = tx.execute(
         select(_drop).where(where).order_by(_drop.c.arrived_at, _drop.c.id).limit(1)

@@ -1,5 +1,6 @@
 """Syncs in the ledger: forming part by part, then in force, or not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
@@ -8,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 
 from jobs.stores.ledger import events
 from schemas import ids, tables
+from schemas.drop import IllegalMoveError
 
 _sync, _part = tables.sync, tables.sync_part
 
@@ -38,6 +40,18 @@ class Sync:
 
 
 _COLUMNS = [_sync.c[field.name] for field in fields(Sync)]
+
+NEXT: Mapping[str, frozenset[str]] = {
+    "forming": frozenset({"complete", "older"}),
+    "complete": frozenset({"held", "withdrawing", "rejected", "older"}),
+    "held": frozenset({"withdrawing", "refused", "older"}),
+    "withdrawing": frozenset({"in-force", "older"}),
+    "in-force": frozenset({"superseded"}),
+    "superseded": frozenset(),
+    "rejected": frozenset(),
+    "refused": frozenset(),
+    "older": frozenset(),
+}
 
 
 def forming(tx: Connection, *, edc: str, as_of: date, parts: int, at: datetime) -> Sync:
@@ -75,6 +89,27 @@ def parts_of(tx: Connection, sync_id: str) -> list[Any]:
     return list(tx.execute(query.where(_part.c.sync_id == sync_id).order_by(_part.c.part)))
 
 
+def keep_parts_again(tx: Connection, sync: Sync) -> bool:
+    """Add the parts that a forming sync lacks and that came as duplicates of parts of another sync of its
+    date, since that was complete. Says whether all parts are there now.
+    """
+    again, drop, other = tables.drop.alias("again"), tables.drop, _sync.alias("other")
+    missing = set(range(1, sync.parts + 1)) - {part.part for part in parts_of(tx, sync.id)}
+    query = (
+        select(_part.c.part, again.c.id, _part.c.path, _part.c.rows)
+        .join(drop, drop.c.id == _part.c.drop_id)
+        .join(again, again.c.duplicate_of == drop.c.id)
+        .join(other, other.c.id == _part.c.sync_id)
+        .where((other.c.edc == sync.edc) & (other.c.as_of == sync.as_of) & (other.c.parts == sync.parts))
+        .where(_part.c.part.in_(missing) & (again.c.arrived_at > other.c.completed_at))
+        .order_by(again.c.arrived_at, again.c.id)
+    )
+    found = {row.part: row for row in tx.execute(query)}  # of several the latest
+    for row in found.values():
+        keep_part(tx, sync_id=sync.id, part=row.part, drop_id=row.id, path=row.path, rows=row.rows)
+    return len(found) == len(missing)
+
+
 def move(
     tx: Connection,
     sync: Sync,
@@ -85,7 +120,12 @@ def move(
     say: dict[str, Any] | None = None,
     **changes: Any,
 ) -> Sync:
-    """Bring a sync to a state, with its event."""
+    """Bring a sync to a state, with its event. Raises IllegalMoveError and changes nothing when it cannot
+    come from where it stands to there.
+    """
+    standing = get(tx, sync.id).state
+    if state not in NEXT[standing]:
+        raise IllegalMoveError(f"{sync.id} is {standing} and cannot become {state}")
     tx.execute(update(_sync).where(_sync.c.id == sync.id).values(state=state, **changes))
     events.record(tx, event, at=at, about=sync.id, partner=sync.edc, **(say or {}))
     return get(tx, sync.id)
