@@ -190,12 +190,13 @@ class _Block:
         """A legal decimal, a known status, and the start that its place in the day has, or none."""
         wh = grammar.watt_hours(value)
         due = self.starts[self.intervals] if self.intervals < len(self.starts) else start
-        self.broken = wh is None or status not in grammar.STATUSES or start not in {"", due}
+        unknown, astray = status not in grammar.STATUSES, start not in ("", due)
+        self.broken = wh is None or unknown or astray
         if wh is None:
             self._wrong("value" if value else "value-null", row, number, value)
-        if status not in grammar.STATUSES:
+        if unknown:
             self._wrong("status", row, number + 1, status)
-        if start not in {"", due}:
+        if astray:
             self._wrong("interval-start", row, number + 2, start, f"{due} or nothing")
         self.wh.append(wh or 0)
         self.letters.append(status or "A")
