@@ -36,6 +36,13 @@ class Roster:
         )
         return _standing(rows, accounts)
 
+    def accounts(self) -> pa.Table:
+        """All of it: account, egs_duns, egs_start and egs_name, each account once."""
+        rows = self._lake.read(self.path, columns=(*_OWNERSHIP, "egs_name"))
+        account = rows["account"].cast(pa.string()).combine_chunks()
+        again = pc.equal(account[1:], account[:-1])  # sorted, so that its meters stand together
+        return rows.filter(pa.concat_arrays([pa.array([True][: len(rows)]), pc.invert(again)]))
+
 
 def _standing(rows: pa.Table, accounts: pa.Array | pa.ChunkedArray) -> pa.Table:
     account = rows["account"].cast(pa.string()).combine_chunks()
