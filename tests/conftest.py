@@ -5,11 +5,16 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from config.home import Home
 from hub_fixtures import Hub, morning
 
 DAY = date(2013, 9, 2)
+
+# Machines are shared: how long an example takes says nothing about what it shows.
+settings.register_profile("hub", deadline=None)
+settings.load_profile("hub")
 
 
 @pytest.fixture
