@@ -17,7 +17,10 @@ from config.errors import MeterhubError
 # Each command's module, whose `command` it is, and what it answers. A module is imported when its
 # command is run and not before: help comes at once, and no command waits for what another needs.
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("exchange.cli.demo", "Play a whole night through real SFTP, in a new home, and say what happened."),
+    "demo": (
+        "exchange.cli.demo",
+        "Play a whole night through real SFTP, in a new home, and say what happened.",
+    ),
     "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
     "query": ("exchange.cli.query", "Ask the lake and the ledger in SQL."),
@@ -28,6 +31,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": (
         "exchange.cli.serve",
         "Run the hub: let partners in, load what they send, publish it and judge each day.",
+    ),
+    "sync": (
+        "exchange.cli.sync",
+        "Meter data syncs: which is in force, what another would change, and an operator's word on it.",
     ),
 }
 

@@ -49,10 +49,10 @@ def edcs(opened: Stores, only: Collection[str] = ()) -> list[Partner]:
     return [edc(opened, login) for login in only] or list(opened.partners.current().edcs)
 
 
-def when_free(work: Callable[[], T], *, busy: type[object]) -> T:
-    """What `work` answers once that is not `busy`: another process has in hand what is to be worked on."""
+def when_free(work: Callable[[], T | None]) -> T:
+    """What `work` answers. It answers None while another process has in hand what is to be worked on."""
     until = time.monotonic() + _PATIENCE
-    while isinstance(outcome := work(), busy):
+    while (outcome := work()) is None:
         if time.monotonic() > until:
             raise OperatorError(
                 "busy",

@@ -2,9 +2,12 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 # Where there is no terminal to ask for its width, nothing is cut off that a line of a file can hold.
@@ -25,3 +28,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     for row in rows:
         shown.add_row(*("" if cell is None else str(cell) for cell in row))
     return shown
+
+
+def instant(at: datetime | None) -> str:
+    """An instant in UTC, to the second; nothing for none."""
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def local(at: datetime | None, zone: ZoneInfo) -> str:
+    """An instant by the clocks of a zone, with what they call themselves; nothing for none."""
+    return "" if at is None else f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def progress() -> Progress:
+    """How far the work is, on standard error, for as long as it lasts; nothing where nobody looks on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown = Console(stderr=True)
+    return Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal)
