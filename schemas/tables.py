@@ -1,7 +1,8 @@
 """The ledger's tables. Constraints say here what code must never break.
 
 Instants are UTC, kept as ISO text that sorts (`2013-09-02T09:15:30.123456Z`); JSON columns hold small
-lists. The migrations beside this file build the same tables; a test compares the two.
+lists. The migrations beside this file build the same tables; a test compares the two. The condition of a
+partial index is written as queries write it, word for word: SQLite finds the index by that.
 """
 
 from datetime import UTC, datetime
@@ -87,17 +88,17 @@ drop = Table(
     Column("ended_at", Instant),
     CheckConstraint("stage in ('loaded','refused','duplicate') or outcome is null", name="outcome"),
     Index("ix_drop_partner_arrived_at", "partner", "arrived_at"),
+    Index("ix_drop_arrived_at", "arrived_at"),
     Index("ix_drop_partner_sha256", "partner", "sha256"),
     Index("ix_drop_name", "name"),
     # one file of a name lies in an inbound folder
     Index("uq_drop_inbound", "partner", "name", unique=True,
-          sqlite_where=text("in_inbound"), postgresql_where=text("in_inbound")),
+          sqlite_where=text("in_inbound = 1"), postgresql_where=text("in_inbound")),
     # what is not at its end is few, and is found without reading the rest
     Index("ix_drop_open", "stage",
-          sqlite_where=text("stage in ('incomplete','misnamed','arrived','received','accepted')"),
-          postgresql_where=text("stage in ('incomplete','misnamed','arrived','received','accepted')")),
+          sqlite_where=text("ended_at is null"), postgresql_where=text("ended_at is null")),
     Index("ix_drop_receipt_due", "id",
-          sqlite_where=text("receipt_due"), postgresql_where=text("receipt_due")),
+          sqlite_where=text("receipt_due = 1"), postgresql_where=text("receipt_due")),
 )  # fmt: skip
 
 event = Table(
@@ -157,7 +158,7 @@ lake_file = Table(
     CheckConstraint("rows > 0", name="rows"),
     CheckConstraint("account_low <= account_high", name="accounts"),
     Index("ix_lake_file_edc_usage_date", "edc", "usage_date"),
-    Index("ix_lake_file_load_seq", "load_seq"),
+    Index("ix_lake_file_edc_load_seq", "edc", "load_seq"),
     sqlite_autoincrement=True,
 )
 
@@ -217,8 +218,8 @@ publication = Table(
     Column("replaces", String(24), nullable=False, default=""),  # sync that made it rewrite files
     CheckConstraint("after_seq <= through_seq", name="seq"),
     Index("ix_publication_edc_through_seq", "edc", "through_seq"),
-    Index("ix_publication_due", "edc",
-          sqlite_where=text("not laid_out"), postgresql_where=text("not laid_out")),
+    Index("ix_publication_due", "edc", "id",
+          sqlite_where=text("laid_out = 0"), postgresql_where=text("not laid_out")),
 )  # fmt: skip
 
 outbound_file = Table(
@@ -255,7 +256,9 @@ outbound_file = Table(
     Index("ix_outbound_file_publication_id", "publication_id"),
     Index("ix_outbound_file_name", "name"),
     Index("ix_outbound_file_rewrite_due", "edc",
-          sqlite_where=text("rewrite_due"), postgresql_where=text("rewrite_due")),
+          sqlite_where=text("rewrite_due = 1"), postgresql_where=text("rewrite_due")),
+    Index("ix_outbound_file_kept", "laid_out_at",
+          sqlite_where=text("expired_at is null"), postgresql_where=text("expired_at is null")),
     sqlite_autoincrement=True,
 )  # fmt: skip
 
@@ -274,7 +277,7 @@ held = Table(
     Column("release", String(24), nullable=False, default=""),  # publication, or why none
     CheckConstraint("reason in ('suspense','unclaimed','late')", name="reason"),
     UniqueConstraint("lake_file_id", "account", "channel"),
-    Index("ix_held_open", "edc", "reason",
+    Index("ix_held_open", "edc", "reason", "egs_duns",
           sqlite_where=text("released_at is null"), postgresql_where=text("released_at is null")),
     Index("ix_held_account", "account"),
     sqlite_autoincrement=True,

@@ -89,8 +89,8 @@ def in_inbound(tx: Connection, *, partner: str, name: str) -> Drop | None:
 
 
 def at_stage(tx: Connection, stages: Collection[Stage]) -> list[Drop]:
-    """The drops at any of these stages, in the order of their arrival."""
-    where = _drop.c.stage.in_([str(stage) for stage in stages])
+    """The drops at any of these stages, none of them an end, in the order of their arrival."""
+    where = _drop.c.ended_at.is_(None) & _drop.c.stage.in_([str(stage) for stage in stages])
     return _all(tx.execute(select(_drop).where(where).order_by(_drop.c.arrived_at, _drop.c.id)))
 
 
@@ -120,12 +120,8 @@ def twin(tx: Connection, drop: Drop) -> Drop | None:
 
 def under_way_by(tx: Connection, *, partner: str, instant: datetime) -> int:
     """How many of the partner's drops had arrived by `instant` and are not at their end yet."""
-    where = (
-        (_drop.c.partner == partner)
-        & (_drop.c.arrived_at <= instant)
-        & _drop.c.stage.in_([str(stage) for stage in UNDER_WAY])
-    )
-    return int(tx.execute(select(func.count()).where(where)).scalar_one())
+    under_way = at_stage(tx, UNDER_WAY)  # few, whatever came before
+    return sum(drop.partner == partner and drop.arrived_at <= instant for drop in under_way)
 
 
 def first_arrival(tx: Connection, partner: str) -> datetime | None:

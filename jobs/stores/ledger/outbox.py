@@ -185,13 +185,14 @@ def rewrites_due(tx: Connection, *, edc: str) -> list[OutboundFile]:
 
 
 def laid_out_before(tx: Connection, instant: datetime) -> list[OutboundFile]:
-    """Files, laid out or withdrawn since, whose time in outbound/ began before `instant`."""
-    return _all(
-        tx,
+    """Files, laid out or withdrawn since, whose time in outbound/ began before `instant`, oldest first."""
+    where = (
         _file.c.state.in_(["laid-out", "withdrawn"])
         & _file.c.expired_at.is_(None)
-        & (_file.c.laid_out_at < instant),
+        & (_file.c.laid_out_at < instant)
     )
+    query = select(*_COLUMNS).where(where).order_by(_file.c.laid_out_at, _file.c.id)
+    return [_read(row) for row in tx.execute(query)]
 
 
 def named(tx: Connection, name: str, *, egs: str = "") -> list[OutboundFile]:

@@ -3,14 +3,13 @@
 import sqlalchemy as sa
 from alembic import op
 
-
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one table after the other
 
     op.create_table(
         "claim",
@@ -52,13 +51,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_drop")),
     )
     with op.batch_alter_table("drop", schema=None) as batch_op:
+        batch_op.create_index("ix_drop_arrived_at", ["arrived_at"], unique=False)
         batch_op.create_index("ix_drop_name", ["name"], unique=False)
         batch_op.create_index(
             "ix_drop_open",
             ["stage"],
             unique=False,
-            sqlite_where=sa.text("stage in ('incomplete','misnamed','arrived','received','accepted')"),
-            postgresql_where=sa.text("stage in ('incomplete','misnamed','arrived','received','accepted')"),
+            sqlite_where=sa.text("ended_at is null"),
+            postgresql_where=sa.text("ended_at is null"),
         )
         batch_op.create_index("ix_drop_partner_arrived_at", ["partner", "arrived_at"], unique=False)
         batch_op.create_index("ix_drop_partner_sha256", ["partner", "sha256"], unique=False)
@@ -66,14 +66,14 @@ def upgrade() -> None:
             "ix_drop_receipt_due",
             ["id"],
             unique=False,
-            sqlite_where=sa.text("receipt_due"),
+            sqlite_where=sa.text("receipt_due = 1"),
             postgresql_where=sa.text("receipt_due"),
         )
         batch_op.create_index(
             "uq_drop_inbound",
             ["partner", "name"],
             unique=True,
-            sqlite_where=sa.text("in_inbound"),
+            sqlite_where=sa.text("in_inbound = 1"),
             postgresql_where=sa.text("in_inbound"),
         )
 
@@ -194,9 +194,9 @@ def upgrade() -> None:
     with op.batch_alter_table("publication", schema=None) as batch_op:
         batch_op.create_index(
             "ix_publication_due",
-            ["edc"],
+            ["edc", "id"],
             unique=False,
-            sqlite_where=sa.text("not laid_out"),
+            sqlite_where=sa.text("laid_out = 0"),
             postgresql_where=sa.text("not laid_out"),
         )
         batch_op.create_index("ix_publication_edc_through_seq", ["edc", "through_seq"], unique=False)
@@ -244,7 +244,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("lake_file", schema=None) as batch_op:
         batch_op.create_index("ix_lake_file_edc_usage_date", ["edc", "usage_date"], unique=False)
-        batch_op.create_index("ix_lake_file_load_seq", ["load_seq"], unique=False)
+        batch_op.create_index("ix_lake_file_edc_load_seq", ["edc", "load_seq"], unique=False)
 
     op.create_table(
         "outbound_file",
@@ -286,13 +286,20 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("outbound_file", schema=None) as batch_op:
         batch_op.create_index("ix_outbound_file_edc_state", ["edc", "state"], unique=False)
+        batch_op.create_index(
+            "ix_outbound_file_kept",
+            ["laid_out_at"],
+            unique=False,
+            sqlite_where=sa.text("expired_at is null"),
+            postgresql_where=sa.text("expired_at is null"),
+        )
         batch_op.create_index("ix_outbound_file_name", ["name"], unique=False)
         batch_op.create_index("ix_outbound_file_publication_id", ["publication_id"], unique=False)
         batch_op.create_index(
             "ix_outbound_file_rewrite_due",
             ["edc"],
             unique=False,
-            sqlite_where=sa.text("rewrite_due"),
+            sqlite_where=sa.text("rewrite_due = 1"),
             postgresql_where=sa.text("rewrite_due"),
         )
 
@@ -341,14 +348,14 @@ def upgrade() -> None:
         batch_op.create_index("ix_held_account", ["account"], unique=False)
         batch_op.create_index(
             "ix_held_open",
-            ["edc", "reason"],
+            ["edc", "reason", "egs_duns"],
             unique=False,
             sqlite_where=sa.text("released_at is null"),
             postgresql_where=sa.text("released_at is null"),
         )
 
 
-def downgrade() -> None:
+def downgrade() -> None:  # noqa: PLR0915 - one table after the other
 
     with op.batch_alter_table("held", schema=None) as batch_op:
         batch_op.drop_index(
@@ -366,16 +373,21 @@ def downgrade() -> None:
     with op.batch_alter_table("outbound_file", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_outbound_file_rewrite_due",
-            sqlite_where=sa.text("rewrite_due"),
+            sqlite_where=sa.text("rewrite_due = 1"),
             postgresql_where=sa.text("rewrite_due"),
         )
         batch_op.drop_index("ix_outbound_file_publication_id")
         batch_op.drop_index("ix_outbound_file_name")
+        batch_op.drop_index(
+            "ix_outbound_file_kept",
+            sqlite_where=sa.text("expired_at is null"),
+            postgresql_where=sa.text("expired_at is null"),
+        )
         batch_op.drop_index("ix_outbound_file_edc_state")
 
     op.drop_table("outbound_file")
     with op.batch_alter_table("lake_file", schema=None) as batch_op:
-        batch_op.drop_index("ix_lake_file_load_seq")
+        batch_op.drop_index("ix_lake_file_edc_load_seq")
         batch_op.drop_index("ix_lake_file_edc_usage_date")
 
     op.drop_table("lake_file")
@@ -384,7 +396,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_publication_edc_through_seq")
         batch_op.drop_index(
             "ix_publication_due",
-            sqlite_where=sa.text("not laid_out"),
+            sqlite_where=sa.text("laid_out = 0"),
             postgresql_where=sa.text("not laid_out"),
         )
 
@@ -416,21 +428,22 @@ def downgrade() -> None:
     op.drop_table("event")
     with op.batch_alter_table("drop", schema=None) as batch_op:
         batch_op.drop_index(
-            "uq_drop_inbound", sqlite_where=sa.text("in_inbound"), postgresql_where=sa.text("in_inbound")
+            "uq_drop_inbound", sqlite_where=sa.text("in_inbound = 1"), postgresql_where=sa.text("in_inbound")
         )
         batch_op.drop_index(
             "ix_drop_receipt_due",
-            sqlite_where=sa.text("receipt_due"),
+            sqlite_where=sa.text("receipt_due = 1"),
             postgresql_where=sa.text("receipt_due"),
         )
         batch_op.drop_index("ix_drop_partner_sha256")
         batch_op.drop_index("ix_drop_partner_arrived_at")
         batch_op.drop_index(
             "ix_drop_open",
-            sqlite_where=sa.text("stage in ('incomplete','misnamed','arrived','received','accepted')"),
-            postgresql_where=sa.text("stage in ('incomplete','misnamed','arrived','received','accepted')"),
+            sqlite_where=sa.text("ended_at is null"),
+            postgresql_where=sa.text("ended_at is null"),
         )
         batch_op.drop_index("ix_drop_name")
+        batch_op.drop_index("ix_drop_arrived_at")
 
     op.drop_table("drop")
     op.drop_table("claim")
