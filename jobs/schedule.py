@@ -25,8 +25,12 @@ from jobs.steps import arrive, retain, sync
 from jobs.stores.ledger import drops, runs, syncs
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY
+from schemas.usage_day import local_date
 
 log = structlog.get_logger()
+
+# A load of a day that was judged reports it at once; for so long a sweep looks whether that was cut off.
+_REPORTED_FOR = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,7 @@ class Schedule:
         triggers.start()
         self._triggers = triggers
 
-    def stop(self, *, seconds: float) -> int:
+    def stop(self, *, seconds: float | None) -> int:
         """Stop sweeping, and let what workers have begun end, for so long at most; how many did not.
 
         What no worker has begun is left for the next start, as is what has not ended.
@@ -152,6 +156,10 @@ class Schedule:
                 self._submit(f"deadline:{edc.id}/{day.date}", tasks.judge, edc.id, day.date)
             if since is None:
                 continue
+            with self.stores.ledger.read() as tx:
+                told_before = runs.outdated(tx, edc.id, since=local_date(now, edc.zone) - _REPORTED_FOR)
+            for date in told_before:
+                self._submit(f"report:{edc.id}/{date}", tasks.report, edc.id, date)
             warnings = deadlines.warnings_due(
                 now=now, at=setting.time, warnings=setting.warnings, zone=edc.zone
             )

@@ -124,11 +124,21 @@ def judge(root: Path, edc_id: str, day: date, clock: Clock) -> str:
         judged = deadline.judge(edc, day, stores=opened, now=clock())
         if isinstance(judged, deadline.Waits):
             log.warning("deadline.awaited", partner=edc.id, about=f"{edc.id}/{day}", drops=judged.drops)
+        if not isinstance(judged, deadline.Judged):
             return None
         publish.publish(edc, stores=opened, now=clock())
         return {"verdict": judged.verdict["verdict"]}
 
     return once("deadline", f"{edc_id}/{day}", work, opened=opened, clock=clock)
+
+
+def report(root: Path, edc_id: str, day: date, clock: Clock) -> str:
+    """A usage day that was judged is reported anew: something was loaded of it since."""
+    opened = stores(root)
+    edc = opened.partners.current().get(edc_id)
+    if edc is None:
+        return "Gone"
+    return type(deadline.judge(edc, day, stores=opened, now=clock())).__name__
 
 
 def warn(root: Path, edc_id: str, day: date, at: time, clock: Clock) -> str:

@@ -10,7 +10,7 @@ import duckdb
 
 from config.partners import Partner
 from jobs.rules import deadlines, ownership
-from jobs.stores.ledger import drops, events, loads, runs, syncs
+from jobs.stores.ledger import claims, drops, events, loads, runs, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
 from jobs.stores.rosters import Roster, due
@@ -35,44 +35,45 @@ class Waits:
     drops: int
 
 
-def judge(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged | Waits:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """Another process judges this usage day at this moment."""
+
+
+def judge(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged | Waits | Busy:
     """Give the verdict on a usage day whose deadline has passed; record and report it.
 
-    Done again after late loads, it changes what is late and missing, never the verdict.
+    Done again after late loads, it changes what is late and missing, never the verdict. The report is
+    laid before the transaction ends: after a crash between the two, all of it is done once more.
     """
-    deadline = _deadline(edc, day, stores)
-    with stores.ledger.read() as tx:
-        waits_for = drops.under_way_by(tx, partner=edc.id, instant=deadline)
-        before = runs.verdict(tx, edc=edc.id, day=day)
-    if waits_for and before is None:
-        return Waits(drops=waits_for)
-    judged = look(edc, day, stores=stores, now=now)
-    row = judged.verdict
-    with stores.ledger.write() as tx:
-        if before is None:
-            name = (
-                "deadline.missed" if row["verdict"] == "missed" else f"deadline.{_PARTICIPLE[row['verdict']]}"
-            )
-            say = {key: row[key] for key in ("expected", "in_time", "late", "missing", "hub_late_seconds")}
-            events.record(tx, name, at=now, about=f"{edc.id}/{day}", partner=edc.id, **say)
-        else:
-            kept = (
-                "verdict",
-                "sync_id",
-                "expected",
-                "in_time",
-                "judged_at",
-                "last_load_at",
-                "hub_late_seconds",
-            )
-            row |= {key: before[key] for key in kept}
-            row["missing"] = max(0, row["expected"] - row["in_time"] - row["late"])
-        runs.keep_verdict(tx, row)
-    report_to_edc(judged, stores=stores)
-    return judged
+    with claims.claimed(stores.ledger, f"verdict:{edc.id}/{day}", owner=stores.owner, now=now) as mine:
+        if not mine:
+            return Busy()
+        with stores.ledger.read() as tx:
+            waits_for = drops.under_way_by(tx, partner=edc.id, instant=_deadline(edc, day, stores))
+            before = runs.verdict(tx, edc=edc.id, day=day)
+        if waits_for and before is None:
+            return Waits(drops=waits_for)
+        judged = look(edc, day, stores=stores, now=now, held_to=before and before["sync_id"])
+        row = judged.verdict
+        with stores.ledger.write() as tx:
+            if before is None:
+                say = {
+                    key: row[key] for key in ("expected", "in_time", "late", "missing", "hub_late_seconds")
+                }
+                name = _EVENTS[row["verdict"]]
+                events.record(tx, name, at=now, about=f"{edc.id}/{day}", partner=edc.id, **say)
+            else:
+                row |= {key: before[key] for key in _FOR_GOOD}
+            runs.keep_verdict(tx, row)
+            report_to_edc(judged, stores=stores)
+        return judged
 
 
-_PARTICIPLE = {"met": "met", "unknown": "unjudged"}
+_EVENTS = {"met": "deadline.met", "missed": "deadline.missed", "unknown": "deadline.unjudged"}
+
+# What a later report of a usage day does not change.
+_FOR_GOOD = ("verdict", "sync_id", "expected", "in_time", "judged_at", "last_load_at", "hub_late_seconds")
 
 
 def report_to_edc(judged: Judged, *, stores: Stores) -> None:
@@ -87,11 +88,17 @@ def report_to_edc(judged: Judged, *, stores: Stores) -> None:
     lay(row["edc"], "reports", receipt.missing_name(row["usage_date"]), out.getvalue())
 
 
-def look(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged:
-    """How a usage day stands, without recording anything; `unknown` without a roster to hold it to."""
+def look(edc: Partner, day: date, *, stores: Stores, now: datetime, held_to: str | None = None) -> Judged:
+    """How a usage day stands, without recording anything; `unknown` without a roster to hold it to.
+
+    `held_to`: the sync whose roster an earlier verdict was given upon; empty when there was none.
+    """
     deadline = _deadline(edc, day, stores)
     with stores.ledger.read() as tx:
-        sync = syncs.in_force_at(tx, edc.id, deadline) or syncs.in_force(tx, edc.id)
+        if held_to is None:
+            sync = syncs.in_force_at(tx, edc.id, deadline) or syncs.in_force(tx, edc.id)
+        else:
+            sync = syncs.get(tx, held_to) if held_to else None
         files = [file for file in loads.on_day(tx, edc=edc.id, day=day) if file.kind == "usage"]
         night = loads.night(tx, edc=edc.id, day=day, until=deadline)
     last_load_at = night["last_load_at"]
@@ -111,7 +118,7 @@ def look(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged:
         "reported_seq": max((file.load_seq for file in files), default=0),
     }
     assert edc.zone is not None
-    if sync is None or _is_stale(sync, local_date(deadline, edc.zone), stores):
+    if sync is None or (held_to is None and _is_stale(sync, local_date(deadline, edc.zone), stores)):
         return Judged(verdict=row, missing=())
     paths = [str(stores.lake.root / file.path) for file in files]
     expected, in_time, late, missing = _compare(Roster(stores.lake, sync.path), paths)
@@ -140,13 +147,13 @@ class AllIn:
 
 
 def warn(edc: Partner, day: UsageDay, at: str, *, stores: Stores, now: datetime) -> Warned | AllIn:
-    """At a time of warning: say so when blocks of the usage day are missing still."""
-    with stores.ledger.read() as tx:
-        sync = syncs.in_force(tx, edc.id)
-        night = loads.night(tx, edc=edc.id, day=day.date)
-    due, loaded = sync.due if sync is not None else 0, int(night["first_versions"])
-    if sync is not None and loaded >= due:
+    """At a time of warning: say so when blocks of the usage day are missing still, or when there is no
+    roster that could tell.
+    """
+    row = look(edc, day.date, stores=stores, now=now).verdict
+    if row["verdict"] != "unknown" and not row["missing"]:
         return AllIn()
+    due, loaded = row["expected"], row["in_time"] + row["late"]
     deadline = day.deadline(stores.settings.deadline.time)
     with stores.ledger.write() as tx:
         events.record(

@@ -22,6 +22,19 @@ def judged(tx: Connection, edc: str) -> set[date]:
     return set(tx.execute(select(_verdict.c.usage_date).where(_verdict.c.edc == edc)).scalars())
 
 
+def outdated(tx: Connection, edc: str, *, since: date) -> list[date]:
+    """The usage days, from `since` on, of which something was loaded after their last report."""
+    file = tables.lake_file
+    query = (
+        select(_verdict.c.usage_date)
+        .distinct()
+        .join(file, (file.c.edc == _verdict.c.edc) & (file.c.usage_date == _verdict.c.usage_date))
+        .where((_verdict.c.edc == edc) & (_verdict.c.usage_date >= since))
+        .where((file.c.kind == "usage") & (file.c.load_seq > _verdict.c.reported_seq))
+    )
+    return list(tx.execute(query.order_by(_verdict.c.usage_date)).scalars())
+
+
 def keep_verdict(tx: Connection, row: dict[str, Any]) -> None:
     """Record a verdict, or what has changed of one."""
     where = (_verdict.c.edc == row["edc"]) & (_verdict.c.usage_date == row["usage_date"])
