@@ -5,6 +5,9 @@ upload that its client closed lies there under its name. So what is whole surviv
 """
 
 import json
+import os
+import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,18 @@ class Mailboxes:
     def part(self, partner: str, name: str, folder: str = "inbound") -> Path:
         """Where an upload of that name lies until it is whole."""
         return self.folder(partner, folder) / f".{name}.part"
+
+    def bring(self, source: Path, partner: str) -> None:
+        """Copy a file in as an upload that is not whole yet. Raises FileExistsError if there is one."""
+        part = self.part(partner, source.name)
+        aside = part.with_name(f".{source.name[:180]}.{secrets.token_hex(4)}.aside")
+        try:
+            shutil.copyfile(source, aside)
+            aside.chmod(0o640)
+            files.sync_file(aside)
+            os.link(aside, part)  # which a rename would replace
+        finally:
+            aside.unlink(missing_ok=True)
 
     def uploads(self, partner: str) -> Iterator[tuple[str, bool]]:
         """The names in a partner's inbound/, each with whether it is whole."""
