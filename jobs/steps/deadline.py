@@ -54,7 +54,7 @@ def judge(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged |
             before = runs.verdict(tx, edc=edc.id, day=day)
         if waits_for and before is None:
             return Waits(drops=waits_for)
-        judged = look(edc, day, stores=stores, now=now, held_to=before and before["sync_id"])
+        judged = look(edc, day, stores=stores, now=now, held_to=before["sync_id"] if before else None)
         row = judged.verdict
         with stores.ledger.write() as tx:
             if before is None:
