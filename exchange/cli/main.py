@@ -17,13 +17,23 @@ from config.errors import MeterhubError
 # Each command's module, whose `command` it is, and what it answers. A module is imported when its
 # command is run and not before: help comes at once, and no command waits for what another needs.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "check": (
+        "exchange.cli.check",
+        "Judge a file as the hub would, without taking it in: name, sender, packing, every line.",
+    ),
+    "deadline": (
+        "exchange.cli.deadline",
+        "How a usage day stands: what was due, loaded in time, late and missing.",
+    ),
     "demo": (
         "exchange.cli.demo",
         "Play a whole night through real SFTP, in a new home, and say what happened.",
     ),
     "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
+    "publish": ("exchange.cli.publish", "Lay all that is new before its suppliers, now."),
     "query": ("exchange.cli.query", "Ask the lake and the ledger in SQL."),
+    "retain": ("exchange.cli.retain", "Take away what has been kept for as long as was agreed."),
     "sample-night": (
         "exchange.cli.sample_night",
         "Make the files of a night: for each EDC a sync, its buckets, and what else is asked for.",
@@ -32,6 +42,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.serve",
         "Run the hub: let partners in, load what they send, publish it and judge each day.",
     ),
+    "submit": (
+        "exchange.cli.submit",
+        "Take files in as if their EDC had uploaded them just now, and wait for their receipts.",
+    ),
+    "sweep": ("exchange.cli.sweep", "Do all that is due, once, and exit."),
     "sync": (
         "exchange.cli.sync",
         "Meter data syncs: which is in force, what another would change, and an operator's word on it.",

@@ -1,0 +1,64 @@
+"""`meterhub sweep`: one pass of all that is due, for those who run the hub from a timer, or want it now."""
+
+from exchange.cli import opened, options, show
+from exchange.cli.options import Asked
+from jobs.schedule import Done, Schedule
+from jobs.stores.ledger import drops
+from jobs.stores.opened import Stores
+from schemas.drop import UNDER_WAY
+
+_FEW = 2  # drops that are loaded in this process; for more, it is worth starting others
+_KINDS = ("drop", "sync", "deadline", "report", "warning", "publish")  # of tasks
+
+
+@options.command("sweep", "meterhub sweep", "meterhub --home hub sweep --json")
+def command(asked: Asked) -> int:
+    """Do all that is due, once, and exit.
+
+    Loads what lies there, settles syncs, judges days whose deadline has passed, publishes, and takes away what
+    was kept for long enough. Beside a running server it takes what that one has not in hand. Exit code 1 if
+    anything stopped with an error; it is tried again at the next sweep.
+    """
+    done: list[Done] = []
+    with opened.stores(asked) as stores, show.progress() as progress:
+        bar = progress.add_task("sweeping", total=None)
+
+        def told(one: Done) -> None:
+            done.append(one)
+            progress.update(bar, advance=1)
+
+        schedule = Schedule(stores, asked.clock, inline=_open_drops(stores) <= _FEW, told=told)
+        try:
+            schedule.sweep(to_the_end=True)
+        finally:
+            schedule.stop(seconds=None)
+    answer: dict[str, list[dict[str, str]]] = {kind: [] for kind in (*_KINDS, "failed")}
+    for one in done:
+        kind, _, about = one.key.partition(":")
+        if one.error is not None:
+            answer["failed"].append({"task": one.key, "error": f"{type(one.error).__name__}: {one.error}"})
+        elif said := _SAID.get(one.outcome, one.outcome):
+            answer[kind].append({"about": about, "outcome": said})
+    rows = [(kind, one["about"], one["outcome"]) for kind in _KINDS for one in answer[kind]]
+    rows += [("failed", one["task"], one["error"]) for one in answer["failed"]]
+    asked.show(answer, show.table(("", "about", "outcome"), rows) if rows else "Nothing was due.")
+    return 1 if answer["failed"] else 0
+
+
+# What tasks answer, in words; what was done before this sweep is not told.
+_SAID = {
+    "": "in another process's hands",
+    "Busy": "in another process's hands",
+    "Ran": "done",
+    "Waits": "waits",
+    "Done": "",
+    "Gone": "",
+    "InForce": "in force",
+    "Held": "held: meterhub sync diff",
+    "NotTaken": "not taken: meterhub sync list",
+}
+
+
+def _open_drops(stores: Stores) -> int:
+    with stores.ledger.read() as tx:
+        return len(drops.at_stage(tx, UNDER_WAY))
