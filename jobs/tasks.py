@@ -161,6 +161,9 @@ def once(
 ) -> str:
     """Do work that is to be done once for its key, whichever process comes first. Work that answers
     None is not done yet, and is tried again at the next sweep.
+
+    What came of it: the first word of the work's own answer; `Done` if it was done before, `Busy` if another
+    process does it, `Waits` if it is not done yet.
     """
     with opened.ledger.read() as tx:
         if runs.is_done(tx, job, key):
@@ -177,4 +180,4 @@ def once(
             return "Waits"
         with opened.ledger.write() as tx:
             runs.ended(tx, job, key, at=clock(), **said)
-    return "Ran"
+    return str(next(iter(said.values())))

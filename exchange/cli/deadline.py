@@ -105,20 +105,22 @@ def _judge(edc: Partner, day: UsageDay, asked: Asked, stores: Stores) -> step.Ju
 
 def _row(one: dict[str, Any]) -> tuple[Any, ...]:
     states = {
-        "open": "looked at before the deadline: no verdict yet",
+        "open": "looked at before the deadline: no verdict yet"
+        if one["sync"]
+        else "no sync to hold the day to",
         "waits": f"waits for {one['waits_for']} drops that arrived in time",
         "not judged": "nothing had come from it by then",
         "judged": "no sync to hold the day to" if one["verdict"] == "unknown" else "",
     }
     if one["hub_late_seconds"]:
         states["judged"] = f"the hub was {one['hub_late_seconds']} s late with what came in time"
-    known = one["sync"] is not None
+    known = one["sync"] is not None and one["state"] != "not judged"
     return (
         one["edc"],
         show.local(one["deadline_at"], one["zone"]),
         "open" if one["state"] == "open" else one["verdict"],
         *(f"{one[count]:,}" if known else "" for count in ("expected", "loaded_in_time", "late", "missing")),
-        one["percent_at_deadline"],
+        one["percent_at_deadline"] if known else "",
         show.local(one["last_load"], one["zone"]),
         states[one["state"]],
     )

@@ -49,13 +49,18 @@ def command(asked: Asked) -> int:
 _SAID = {
     "": "in another process's hands",
     "Busy": "in another process's hands",
-    "Ran": "done",
-    "Waits": "waits",
     "Done": "",
     "Gone": "",
+    "Waits": "waits for drops that arrived in time, or for another process",
     "InForce": "in force",
-    "Held": "held: meterhub sync diff",
+    "Held": "held for an operator: meterhub sync diff",
     "NotTaken": "not taken: meterhub sync list",
+    "Published": "laid out",
+    "NothingNew": "nothing new",
+    "Withheld": "withheld: no sync in force, or too old a one",
+    "Warned": "blocks are missing",
+    "AllIn": "nothing is missing",
+    "Judged": "reported again",
 }
 
 
