@@ -8,6 +8,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from datetime import date
+from time import monotonic
 from typing import Any, cast
 
 import asyncssh
@@ -21,8 +22,8 @@ from exchange.session import SftpSession
 _NO_MORE_TRIES = 14  # RFC 4253, section 11.1: no more authentication methods available
 _BY_US = 11  # disconnected by application: what follows is shown to the client's user
 _SHORTAGE = 4  # RFC 4254, section 5.1: resource shortage
-_BUFFER = 512 * 1024  # bytes of answers that may wait for the network before a session is held back
-_PARTING = 1.0  # seconds that a client has to hear why it is sent away
+_BUFFER = 256 * 1024  # bytes of answers that may wait for the network before a session is held back
+PARTING = 1.0  # seconds that a client has to hear why it is sent away
 _LONGEST_LOGIN = 64  # characters of a stranger's login that are logged
 
 log = structlog.get_logger()
@@ -46,7 +47,7 @@ class Parting:
         if not self._transport.is_closing():
             self._transport.resume_reading()  # until the client has gone, too
             self._transport.write_eof()
-            asyncio.get_running_loop().call_later(_PARTING, self._transport.abort)
+            asyncio.get_running_loop().call_later(PARTING, self._transport.abort)
 
 
 class Connection(asyncssh.SSHServerConnection):
@@ -58,7 +59,13 @@ class Connection(asyncssh.SSHServerConnection):
         self.network = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
         self.network.set_write_buffer_limits(high=_BUFFER)
         self._parting = Parting(self.network)
+        self.gone = asyncio.Event()
         super().connection_made(cast(asyncio.Transport, self._parting))
+
+    def connection_lost(self, exc: Exception | None = None) -> None:
+        super().connection_lost(exc)  # which calls this itself, too, to end a connection
+        if self.network.is_closing():
+            self.gone.set()
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
         if not self._parting.is_over:
@@ -224,7 +231,7 @@ class Login(asyncssh.SSHServer):
         return self._connection.create_server_channel(encoding=None), session
 
     def touch(self) -> None:
-        self._touched = asyncio.get_running_loop().time()
+        self._touched = monotonic()
 
     def unclog(self) -> None:
         """The network has taken most of what was sent."""
@@ -240,10 +247,9 @@ class Login(asyncssh.SSHServer):
 
     def _watch(self) -> None:
         """Come back when the connection may have been idle for too long."""
-        loop = asyncio.get_running_loop()
         limit = self._shared.limits.idle_seconds
-        left = self._touched + limit - loop.time()
+        left = self._touched + limit - monotonic()
         if left <= 0:
             self.leave("idle", f"nothing came for {limit} seconds; connect again when there is")
         else:
-            self._idle = loop.call_later(left, self._watch)
+            self._idle = asyncio.get_running_loop().call_later(left, self._watch)

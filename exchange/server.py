@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import cast
+from weakref import WeakSet
 
 import asyncssh
 import structlog
@@ -55,6 +56,7 @@ class Doors:
         self._options = _options(limits, host_keys, self._new_login)
         self._logins: set[Login] = set()
         self._addresses: Counter[str] = Counter()
+        self._parting: WeakSet[Connection] = WeakSet()  # those that were there, until they are gone for good
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -63,7 +65,7 @@ class Doors:
         self._server = await loop.create_server(
             lambda: _Gate(self), self._limits.host, self._limits.port, backlog=512
         )
-        log.info("server.started", host=self._limits.host, port=self.port)
+        log.info("doors.opened", host=self._limits.host, port=self.port)
 
     @property
     def port(self) -> int:
@@ -84,16 +86,17 @@ class Doors:
         assert self._server is not None, "not started"
         self._server.close()
         tasks = [session.task for login in self._logins for session in login.sessions if session.task]
-        log.info("server.draining", connections=len(self._logins), sessions=len(tasks))
         for login in list(self._logins):
             login.leave("drained", "the hub is stopping; connect again in a few minutes")
+        late: set[asyncio.Task[None]] = set()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_DRAIN)
-            if late:
-                log.error("server.undrained", sessions=len(late))
+        gone = [asyncio.create_task(one.gone.wait()) for one in self._parting]
+        if gone:
+            await asyncio.wait(gone, timeout=2 * connection.PARTING)
         await self._server.wait_closed()
         await asyncio.to_thread(self._shared.threads.close)
-        log.info("server.stopped")
+        log.info("doors.closed", sessions=len(tasks), late=len(late))
 
     def refuses(self, address: str) -> tuple[str, str] | None:
         """Why nobody else can come in from there: a code for the log, and words. None: there is room."""
@@ -114,6 +117,7 @@ class Doors:
         made.connection_made(transport)
         made.login.address = address
         self._logins.add(made.login)
+        self._parting.add(made)
         self._addresses[address] += 1
 
     def _new_login(self) -> Login:

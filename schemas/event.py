@@ -58,6 +58,47 @@ EVENTS: Mapping[str, Event] = {
     "deadline.missed": Event("something that was due was not", ("expected", "in_time", "late", "missing")),
     "deadline.unjudged": Event("no verdict: there was no sync to hold the day to", ("expected", "in_time")),
     "deadline.awaited": Event("the verdict waits for drops that came in time", ("drops",)),
+    # the doors: `session` is a session's id, `file` a name in a `folder`
+    "doors.opened": Event("partners can log in", ("host", "port")),
+    "doors.closed": Event(
+        "nobody can any more; how many sessions were ended by that, and which of them did not end in time",
+        ("sessions", "late"),
+    ),
+    "connection.refused": Event("somebody was turned away before a login", ("address", "reason")),
+    "login.refused": Event(
+        "somebody tried to log in and could not", ("login", "address", "reason", "tries", "client")
+    ),
+    "session.opened": Event(
+        "a partner has logged in, with this key", ("session", "partner", "address", "client", "key")
+    ),
+    "session.closed": Event(
+        "it is over: client, lost, idle, drained, malformed or failed",
+        ("partner", "address", "reason", "seconds"),
+    ),
+    "session.malformed": Event("what came is not SFTP; the session was ended", ("partner", "found")),
+    "session.failed": Event("a session stopped with an error of the hub's", ("partner", "address")),
+    "request.failed": Event(
+        "a request stopped with an error of the hub's", ("session", "partner", "request")
+    ),
+    "upload.opened": Event(
+        "a partner begins to send a file", ("session", "partner", "folder", "file", "resumed_at")
+    ),
+    "upload.ended": Event(
+        "the client closed it, whole", ("session", "partner", "folder", "file", "bytes", "seconds")
+    ),
+    "upload.refused": Event("the client closed it, whole, and it was not taken", ("folder", "file", "words")),
+    "upload.broken": Event(
+        "it stopped before it was whole, for the session's reason or bytes-missing",
+        ("session", "partner", "folder", "file", "bytes", "reason", "seconds"),
+    ),
+    "file.read": Event(
+        "a partner had these bytes of a file, and closed it",
+        ("session", "partner", "folder", "file", "bytes", "of", "whole", "withdrawn", "seconds"),
+    ),
+    "file.renamed": Event(
+        "a partner renamed an upload", ("session", "partner", "folder", "file", "to", "whole")
+    ),
+    "file.removed": Event("a partner removed an upload", ("session", "partner", "folder", "file", "whole")),
     # the hub's own work
     "hub.started": Event("the hub is open", ("port", "workers")),
     "hub.stopped": Event("the hub has drained and is closed"),

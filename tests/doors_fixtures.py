@@ -5,6 +5,7 @@ import io
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ class SmallDesk:
         self.partners = partners
         self.told: list[Told] = []
         self.refuses: str = ""  # what the next upload's end is refused with
+        self.breaks = False  # an upload's end is a mistake of the hub's
         self.takes = False  # takes what has an agreed name out of inbound/ at once
         self.days_on = 0
         self.hold = threading.Event()  # an upload's end waits for it
@@ -66,6 +68,8 @@ class SmallDesk:
 
     def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
         assert self.hold.wait(SECONDS)
+        if self.breaks:
+            raise RuntimeError(f"a mistake, at {self.root}")
         if self.refuses:
             words, self.refuses = self.refuses, ""
             raise Refused(words)
@@ -344,6 +348,14 @@ class Raw:
 def string(value: str | bytes) -> bytes:
     encoded = value.encode() if isinstance(value, str) else value
     return struct.pack(">I", len(encoded)) + encoded
+
+
+def until(ask: Callable[[], Any]) -> Any:
+    """What `ask` gives, once it gives something."""
+    limit = time.monotonic() + SECONDS
+    while not (found := ask()):
+        assert time.monotonic() < limit
+    return found
 
 
 @contextmanager

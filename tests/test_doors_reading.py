@@ -3,16 +3,14 @@
 import asyncio
 import os
 import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import asyncssh
 import psutil
 import pytest
 
-from doors_fixtures import SECONDS, Door, Raw, open_door, string
+from doors_fixtures import SECONDS, Door, Raw, open_door, string, until
 from exchange.sftp_v3 import MAX_DATA
 
 READ, CLOSE, LSTAT, FSTAT, OPENDIR, READDIR, STAT, REALPATH, EXTENDED = 5, 4, 7, 8, 11, 12, 17, 16, 200
@@ -48,14 +46,6 @@ def ended(door: Door, name: str) -> list[tuple[int, int, bool]]:
     door.desk.wait_for("read_ended", name)
     found = [one.more for one in door.desk.told if (one.what, one.name) == ("read_ended", name)]
     return [(one["size"], one["sent"], one["whole"]) for one in found]
-
-
-def until(ask: Callable[[], Any]) -> Any:
-    """What `ask` gives, once it gives something."""
-    limit = time.monotonic() + SECONDS
-    while not (found := ask()):
-        assert time.monotonic() < limit
-    return found
 
 
 # ── What was collected ───────────────────────────────────────────────────────────────────────────
