@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.demo",
         "Play a whole night through real SFTP, in a new home, and say what happened.",
     ),
+    "drops": ("exchange.cli.drops", "What was uploaded, newest first, and what became of it."),
     "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
     "publish": ("exchange.cli.publish", "Lay all that is new before its suppliers, now."),
@@ -42,6 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.serve",
         "Run the hub: let partners in, load what they send, publish it and judge each day.",
     ),
+    "status": ("exchange.cli.status", "Tonight at a glance: each EDC, each EGS, and what needs an operator."),
     "submit": (
         "exchange.cli.submit",
         "Take files in as if their EDC had uploaded them just now, and wait for their receipts.",

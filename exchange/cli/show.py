@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 # Where there is no terminal to ask for its width, nothing is cut off that a line of a file can hold.
 WIDE = 200
@@ -21,12 +22,14 @@ def console() -> Console:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
-    """A table of text; columns whose name begins with `>` are set to the right."""
+    """A table of text; columns whose name begins with `>` are set to the right. A cell may be styled Text."""
     shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         shown.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     for row in rows:
-        shown.add_row(*("" if cell is None else str(cell) for cell in row))
+        shown.add_row(
+            *("" if cell is None else cell if isinstance(cell, Text) else str(cell) for cell in row)
+        )
     return shown
 
 

@@ -136,16 +136,19 @@ def listed(
     *,
     partner: str = "",
     name: str = "",
+    stage: Stage | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int = 1000,
 ) -> list[Drop]:
-    """The latest drops, newest first, of a partner, a file name or a span of arrivals."""
+    """The latest drops, newest first, of a partner, a file name, a stage or a span of arrivals."""
     query = select(_drop).order_by(_drop.c.arrived_at.desc(), _drop.c.id.desc()).limit(limit)
     if partner:
         query = query.where(_drop.c.partner == partner)
     if name:
         query = query.where(_drop.c.name == name)
+    if stage is not None:
+        query = query.where(_drop.c.stage == str(stage))
     if since is not None:
         query = query.where(_drop.c.arrived_at >= since)
     if until is not None:

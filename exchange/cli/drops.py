@@ -1,0 +1,122 @@
+"""`meterhub drops`: what was uploaded, newest first, and what became of it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from exchange.cli import opened, options, show
+from exchange.cli.options import Asked
+from jobs.stores.ledger import drops
+from schemas import receipt
+from schemas.drop import Drop, Outcome, Stage
+
+_MOST = 50
+
+
+@options.command(
+    "drops",
+    "meterhub drops",
+    "meterhub drops --edc cnp --stage refused --since 2013-09-01",
+    "meterhub drops --limit 1000 --json",
+)
+@click.option("--edc", metavar="ID", help="Only this EDC's.")
+@click.option("--stage", type=click.Choice([str(stage) for stage in Stage]), help="Only those at this stage.")
+@click.option(
+    "--since", type=click.DateTime(["%Y-%m-%d"]), help="Only those that arrived on this UTC day or later."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=_MOST,
+    show_default=True,
+    help="So many at most, the newest.",
+)
+def command(asked: Asked, *, edc: str | None, stage: str | None, since: datetime | None, limit: int) -> None:
+    """What was uploaded, newest first, and what became of it."""
+    with opened.stores(asked) as stores:
+        partner = opened.edc(stores, edc).id if edc else ""
+        with stores.ledger.read() as tx:
+            found = drops.listed(
+                tx,
+                partner=partner,
+                stage=None if stage is None else Stage(stage),
+                since=None if since is None else since.replace(tzinfo=UTC),
+                limit=limit,
+            )
+    columns = (
+        "drop",
+        "arrived (UTC)",
+        "EDC",
+        "file",
+        "stage",
+        ">bytes",
+        ">loaded",
+        ">rejected",
+        ">faults",
+        "",
+    )
+    below = [f"The newest {limit:,}; --limit shows more."] if len(found) == limit else []
+    table = show.table(columns, (_row(drop) for drop in found))
+    asked.show([facts(drop) for drop in found], table if found else "There are none.", *below)
+
+
+def _row(drop: Drop) -> tuple[object, ...]:
+    loaded = drop.blocks_loaded or drop.rows_loaded
+    return (
+        drop.id,
+        show.instant(drop.arrived_at),
+        drop.partner,
+        drop.name,
+        f"{drop.stage}, in part" if drop.outcome is Outcome.PARTIAL else drop.stage,
+        f"{drop.bytes:,}",
+        f"{loaded:,}" if loaded else "",
+        f"{drop.blocks_rejected:,}" if drop.blocks_rejected else "",
+        f"{drop.faults_total:,}" if drop.faults_total else "",
+        remark(drop),
+    )
+
+
+def remark(drop: Drop) -> str:
+    """What else is to be said of a drop, in few words."""
+    if drop.duplicate_of:
+        return f"the same as {drop.duplicate_of}"
+    if drop.stage is Stage.REFUSED and drop.faults:
+        return drop.faults[0].code
+    counts = (
+        (drop.blocks_late, "late"),
+        (drop.blocks_replacing, "replacing"),
+        (drop.blocks_unchanged, "unchanged"),
+        (drop.suspense, "in suspense"),
+    )
+    said = [f"{count:,} {words}" for count, words in counts if count]
+    return ", ".join([*([drop.sync_id] if drop.sync_id else []), *said])
+
+
+def facts(drop: Drop) -> dict[str, Any]:
+    """A drop as JSON holds it."""
+    return {
+        "id": drop.id,
+        "edc": drop.partner,
+        "file": drop.name,
+        "kind": drop.kind,
+        "stage": str(drop.stage),
+        "outcome": None if drop.outcome is None else str(drop.outcome),
+        "arrived_at": receipt.instant(drop.arrived_at),
+        "ended_at": None if drop.ended_at is None else receipt.instant(drop.ended_at),
+        "bytes": drop.bytes,
+        "sha256": drop.sha256 or None,
+        "duplicate_of": drop.duplicate_of or None,
+        "sync": drop.sync_id or None,
+        "usage_days": [day.isoformat() for day in drop.usage_days],
+        "blocks_loaded": drop.blocks_loaded,
+        "blocks_late": drop.blocks_late,
+        "blocks_replacing": drop.blocks_replacing,
+        "blocks_unchanged": drop.blocks_unchanged,
+        "blocks_rejected": drop.blocks_rejected,
+        "intervals_loaded": drop.intervals_loaded,
+        "rows_loaded": drop.rows_loaded,
+        "suspense": drop.suspense,
+        "faults": [receipt.fault(fault) for fault in drop.faults],
+        "faults_total": drop.faults_total,
+    }

@@ -1,0 +1,106 @@
+"""What needs an operator, each with the command to run. By the ledger alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from exchange.tonight import OfEdc, Tonight
+from jobs.stores.ledger import drops, outbox, standing, syncs
+from jobs.stores.opened import Stores
+from schemas.drop import UNDER_WAY
+
+PATIENCE = timedelta(minutes=5)  # after which what should go on by itself is looked into
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Something that an operator has to see to: what, and the command that does it or shows more."""
+
+    code: str
+    partner: str
+    what: str
+    run: str
+
+
+def needed(seen: Tonight, *, stores: Stores) -> tuple[Need, ...]:
+    """All that needs an operator."""
+    with stores.ledger.read() as tx:
+        needs = [*_unmoved(tx, seen.at), *_held_syncs(tx)]
+        for edc in seen.edcs:
+            needs += [*_unsaid(edc), *_held_back(edc, tx), *_overdue(edc, tx, stores=stores, now=seen.at)]
+    return tuple(needs)
+
+
+def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:
+    """Drops, receipts and syncs that should have moved on by themselves by now."""
+    before = now - PATIENCE
+    waiting = [drop for drop in drops.at_stage(tx, UNDER_WAY) if drop.arrived_at <= before]
+    unsaid = [drop for drop in drops.receipts_due(tx) if drop.ended_at is None or drop.ended_at <= before]
+    for partner in sorted({drop.partner for drop in (*waiting, *unsaid)}):
+        mine = [drop.id for drop in waiting if drop.partner == partner]
+        if mine:
+            yield _need("drops-wait", partner, f"{_count(mine, 'drop')} waiting: {_few(mine)}", "sweep")
+        mine = [drop.id for drop in unsaid if drop.partner == partner]
+        if mine:
+            yield _need(
+                "receipts-wait", partner, f"{_count(mine, 'receipt')} unwritten: {_few(mine)}", "sweep"
+            )
+    for sync in syncs.in_state(tx, "complete", "withdrawing"):
+        if sync.completed_at is None or sync.completed_at <= before:
+            yield _need("sync-waits", sync.edc, f"{sync.id} is complete and not settled", "sweep")
+
+
+def _held_syncs(tx: Connection) -> Iterator[Need]:
+    for sync in syncs.in_state(tx, "held"):
+        yield _need("sync-held", sync.edc, f"{sync.id} is held: {sync.why}", f"sync approve {sync.id}")
+
+
+def _unsaid(edc: OfEdc) -> Iterator[Need]:
+    """Nothing says who may see what of the EDC, or what does is too old."""
+    waits = f"; {_loads(edc.waiting)} withheld" if edc.waiting else ""
+    run = f"sync list --edc {edc.edc}"
+    if edc.sync is None:
+        yield _need("no-sync", edc.edc, f"no sync is in force: nothing is published{waits}", run)
+    elif edc.sync_too_old:
+        what = f"{edc.sync.id}, in force, is {edc.sync_age} days old: nothing is published{waits}"
+        yield _need("sync-too-old", edc.edc, what, run)
+
+
+def _held_back(edc: OfEdc, tx: Connection) -> Iterator[Need]:
+    for duns, count in edc.unclaimed.items():
+        what = f"{count:,} blocks are for an EGS that is no partner: {duns}"
+        run = f'partner add ID --role egs --duns {duns} --name "NAME" --key FILE'
+        yield _need("unclaimed", edc.edc, what, run)
+    for drop_id, count in standing.held_late(tx, edc=edc.edc).items() if edc.held_late else ():
+        yield _need("late-held", edc.edc, f"{count:,} late blocks are held", f"publish --release {drop_id}")
+
+
+def _overdue(edc: OfEdc, tx: Connection, *, stores: Stores, now: datetime) -> Iterator[Need]:
+    """What a running hub would have done."""
+    if edc.sync is not None and not edc.sync_too_old and edc.waiting:
+        slots = timedelta(minutes=2 * stores.settings.publish.every_minutes)
+        _, oldest = standing.unpublished(tx, edc=edc.edc, after_seq=outbox.cursor(tx, edc.edc))
+        if oldest is not None and oldest <= now - slots:
+            yield _need("publication-overdue", edc.edc, f"{_loads(edc.waiting)} not published", "sweep")
+    if edc.verdict is None and now > edc.deadline + PATIENCE and not edc.under_way:
+        first = drops.first_arrival(tx, edc.edc)
+        if first is not None and first <= edc.deadline:
+            yield _need("verdict-overdue", edc.edc, f"{edc.usage_day} is not judged", "sweep")
+
+
+def _need(code: str, partner: str, what: str, run: str) -> Need:
+    return Need(code=code, partner=partner, what=what, run=f"meterhub {run}")
+
+
+def _loads(count: int) -> str:
+    return "1 load is" if count == 1 else f"{count:,} loads are"
+
+
+def _count(them: list[str], noun: str) -> str:
+    return f"1 {noun} is" if len(them) == 1 else f"{len(them):,} {noun}s are"
+
+
+def _few(them: list[str]) -> str:
+    return ", ".join(them[:3]) + (" …" if len(them) > 3 else "")
