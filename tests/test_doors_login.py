@@ -165,7 +165,7 @@ def test_a_login_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", door.port), SECONDS) as client:
             while client.recv(4096):
                 pass
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.9 < time.monotonic() - began < 15
 
 
 # ── What is spoken ───────────────────────────────────────────────────────────────────────────────
@@ -378,7 +378,7 @@ def test_a_client_that_answers_no_keepalive_is_gone(tmp_path: Path) -> None:
 
     with open_door(tmp_path, keepalive_seconds=1) as door:
         with suppress(asyncssh.Error, OSError):
-            assert 2 < asyncio.run(asyncio.wait_for(fall_silent(door), SECONDS)) < 10
+            assert 2 < asyncio.run(asyncio.wait_for(fall_silent(door), SECONDS)) < 15
         assert door.desk.wait_for("upload_broken")
 
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from doors_fixtures import SECONDS, Door, Raw, open_door, string, until
+from exchange.session import SftpSession
 from exchange.sftp_v3 import MAX_DATA
 
 READ, CLOSE, LSTAT, FSTAT, OPENDIR, READDIR, STAT, REALPATH, EXTENDED = 5, 4, 7, 8, 11, 12, 17, 16, 200
@@ -98,6 +99,25 @@ def test_every_byte_sent_but_not_closed_is_not_whole(door: Door, outbound: Path)
     with door.raw("acme") as raw:
         read(raw, raw.open("outbound/a.gz", 1), 0, 10)
     assert ended(door, "a.gz") == [(10, 10, False)]
+
+
+def test_what_was_asked_for_by_a_client_that_has_left_is_not_counted_as_sent(door: Door) -> None:
+    (door.folder("cnp", "receipts") / "a.json").write_bytes(b"0123456789")
+    with door.raw("cnp") as raw:
+        reading = raw.open("receipts/a.json", 1)
+        upload = raw.open("inbound/a.tmp", 2 | 8)
+        door.desk.hold.clear()
+        raw.send(CLOSE, upload)  # which keeps the session while the rest comes
+        raw.send(READ, reading + struct.pack(">QI", 0, 10))
+        raw.send(CLOSE, reading)
+        raw.channel.close()
+        until(lambda: door.on_loop(lambda: any(session._lost for session in sessions(door))))
+        door.desk.hold.set()
+        assert ended(door, "a.json") == [(10, 0, False)]
+
+
+def sessions(door: Door) -> list[SftpSession]:
+    return [session for login in door.doors._logins for session in login.sessions]
 
 
 def test_an_empty_file_is_whole_once_it_was_asked_for(door: Door, outbound: Path, raw: Raw) -> None:
