@@ -78,7 +78,8 @@ class _Commands(click.Group):
     cls=_Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Every command takes --home and --json, and its --help has an example.",
+    epilog="Every command takes --home and --json, and its --help has an example. For rehearsals and tests, "
+    "METERHUB_NOW=2013-09-03T10:00:00Z sets the clock that a command goes by; it runs on from there.",
 )
 @click.option(
     "--home",
