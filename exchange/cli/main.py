@@ -30,6 +30,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "Play a whole night through real SFTP, in a new home, and say what happened.",
     ),
     "drops": ("exchange.cli.drops", "What was uploaded, newest first, and what became of it."),
+    "explain": (
+        "exchange.cli.explain",
+        "The whole story, with times, of a drop, a file that came or went, or an account.",
+    ),
     "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
     "publish": ("exchange.cli.publish", "Lay all that is new before its suppliers, now."),

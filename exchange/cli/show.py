@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +25,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     """A table of text; columns whose name begins with `>` are set to the right. A cell may be styled Text."""
     shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        shown.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        shown.add_column(column.removeprefix(">"), justify=justify, overflow="fold")  # nothing is cut off
     for row in rows:
         shown.add_row(
             *("" if cell is None else cell if isinstance(cell, Text) else str(cell) for cell in row)

@@ -201,6 +201,11 @@ def named(tx: Connection, name: str, *, egs: str = "") -> list[OutboundFile]:
     return _all(tx, where & (_file.c.egs == egs) if egs else where)
 
 
+def withdrawn_by(tx: Connection, sync_id: str, *, edc: str) -> list[OutboundFile]:
+    """The files that were taken back because of a sync."""
+    return _all(tx, (_file.c.edc == edc) & (_file.c.state == "withdrawn") & (_file.c.withdrawn_by == sync_id))
+
+
 def listed(
     tx: Connection, *, egs: str = "", edc: str = "", after: datetime | None = None
 ) -> list[OutboundFile]:

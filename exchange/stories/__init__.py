@@ -1,0 +1,1 @@
+"""Whole stories, with times: of a drop, a file, a sync, a publication, an account."""

@@ -1,0 +1,114 @@
+"""What a story is: facts, a timeline, and tables of what belongs to it. All of it is ready for JSON."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from jobs.stores.ledger.outbox import OutboundFile
+from schemas import receipt
+from schemas.event import EVENTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Something that happened: when, what (an event's name where there is one), and in words."""
+
+    at: datetime
+    event: str
+    words: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A table of a story: what it is called in JSON and on a terminal, its columns by key and heading."""
+
+    key: str
+    title: str
+    columns: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """The whole story of one thing."""
+
+    kind: str  # drop | outbound-file | sync | publication | account
+    subject: str
+    summary: str  # one sentence
+    facts: Mapping[str, Any]
+    timeline: Sequence[Moment] = ()
+    sections: Sequence[Section] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The story as JSON holds it."""
+        return {
+            "kind": self.kind,
+            "subject": self.subject,
+            "summary": self.summary,
+            **self.facts,
+            "timeline": [
+                {"at": receipt.instant(one.at), "event": one.event, "words": one.words, **one.details}
+                for one in self.timeline
+            ],
+            **{section.key: list(section.rows) for section in self.sections},
+        }
+
+
+def moments(events: Iterable[Mapping[str, Any]]) -> list[Moment]:
+    """The timeline of rows of schemas.tables.event."""
+    return [
+        Moment(
+            at=row["at"],
+            event=row["name"],
+            words=EVENTS[row["name"]].meaning if row["name"] in EVENTS else "",
+            details=row["details"],
+        )
+        for row in events
+    ]
+
+
+def in_order(timeline: Iterable[Moment]) -> list[Moment]:
+    """Moments as they followed each other; what came at the same instant stays in the order given."""
+    return sorted(timeline, key=lambda one: one.at)
+
+
+def blocks(count: int) -> str:
+    """So many blocks, in words."""
+    return "1 block" if count == 1 else f"{count:,} blocks"
+
+
+def instant(at: datetime | None) -> str | None:
+    return None if at is None else receipt.instant(at)
+
+
+def days(them: Iterable[date]) -> list[str]:
+    return [day.isoformat() for day in them]
+
+
+def outbound(file: OutboundFile) -> dict[str, Any]:
+    """What is told of an outbound file wherever one is named."""
+    return {
+        "egs": file.egs,
+        "file": file.name,
+        "sequence": file.sequence,
+        "state": file.state,
+        "laid_out_at": instant(file.laid_out_at),
+        "collected_at": instant(file.collected_at),
+        "withdrawn_at": instant(file.withdrawn_at),
+        "replaced_by": file.replaced_by or None,
+    }
+
+
+OUTBOUND = {
+    "egs": "EGS",
+    "file": "file",
+    "sequence": ">sequence",
+    "state": "state",
+    "laid_out_at": "laid out",
+    "collected_at": "collected",
+    "withdrawn_at": "withdrawn",
+    "replaced_by": "replaced by",
+}
