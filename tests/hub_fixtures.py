@@ -47,17 +47,22 @@ class Hub:
     home: Home
     now: datetime
     settings: str = ""
+    fresh: bool = True  # or a home that is there already
     seen: int = 0  # lines of the log that a test has asked for
     stores: Stores = field(init=False)
     schedule: Schedule = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.fresh:
+            self._lay_out()
+        self.open()
+
+    def _lay_out(self) -> None:
         self.home.lay_out()
         self.home.settings_file.write_text(self.settings)
         for role, parties in (("edc", EDCS), ("egs", EGSS)):
             for party in parties:
                 self.add_partner(partner_text(party, role), party.id)
-        self.open()
 
     def open(self) -> None:
         settings = settings_file.load(self.home.root)

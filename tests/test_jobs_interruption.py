@@ -1,0 +1,170 @@
+"""Whatever is killed whenever: the work is taken up again, and comes to the same end.
+
+Each test does a piece of work once in peace, then once for each moment at which its process can die, and
+holds what the home has after the next sweeps to what it had in peace.
+"""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub_fixtures import CNP, Hub
+from interruption_fixtures import deaths, holds
+from jobs_fixtures import CHAMPION, KEYSTONE, Cut, Row, interval_name, local, lse, send, send_sync, sync_part
+from schemas.drop import Stage
+
+DAY = date(2013, 9, 2)
+DAY_BEFORE = DAY - timedelta(days=1)
+NAMES = {
+    kind: f"957877905{word}20130903050000900.{ending}"
+    for kind, word, ending in (
+        ("partial", "IntervalData", "lse"),
+        ("rejected", "IntervalData", "lse.gz"),
+        ("duplicate", "IntervalData", "csv"),
+        ("sync", "MeterDataSync", "csv"),
+    )
+}
+ROSTER = {"A": CHAMPION.duns, "B": CHAMPION.duns, "C": KEYSTONE.duns, "D": KEYSTONE.duns}
+NIGHT = [Cut(account=account, day=day) for day in (DAY_BEFORE, DAY) for account in ROSTER]
+FEW = ("lake", "drops", "receipts", "inbound")
+
+
+def settled(hub: Hub) -> dict[str, Any]:
+    """What the home holds after the sweeps of the next half hour."""
+    for _ in range(3):
+        hub.sweep()
+        hub.on(minutes=15)
+    return holds(hub)
+
+
+def partial() -> bytes:
+    """New blocks, a replacement, one unchanged, one affirmed, a bad one, a stranger."""
+    cuts = [
+        Cut(account="A", day=DAY, wh=7, stamp="20130903090000"),
+        Cut(account="B", day=DAY),
+        Cut(account="C", day=DAY_BEFORE, stamp="20130903090000"),
+        Cut(account="S", day=DAY),
+        Cut(account="A", day=DAY, channel="1"),
+    ]
+    return lse(cuts) + Cut(account="X", day=DAY).text(CNP, intervals=95).encode()
+
+
+def upload_partial(hub: Hub) -> None:
+    hub.upload(CNP.id, NAMES["partial"], partial())
+    hub.sweep()
+
+
+def upload_rejected(hub: Hub) -> None:
+    hub.upload(CNP.id, NAMES["rejected"], b"no gzip")
+
+
+def upload_duplicate(hub: Hub) -> None:
+    hub.upload(CNP.id, NAMES["duplicate"], lse(NIGHT))
+
+
+def test_an_upload_that_is_partly_good_is_loaded_and_published_once(hub: Hub, tmp_path: Path) -> None:
+    send_sync(hub, ROSTER)
+    send(hub, *NIGHT)
+    hub.sweep()
+    hub.on(minutes=15)
+    _same_end(hub, upload_partial, NAMES["partial"], partial(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("work", "content"), [(upload_rejected, b"no gzip"), (upload_duplicate, lse(NIGHT))],
+    ids=["rejected", "duplicate"],
+)  # fmt: skip
+def test_an_upload_of_which_nothing_is_loaded_has_its_receipts_once(
+    hub: Hub, tmp_path: Path, work: Callable[[Hub], None], content: bytes
+) -> None:
+    hub.upload(CNP.id, interval_name(hub), lse(NIGHT))
+    name = NAMES["rejected"] if work is upload_rejected else NAMES["duplicate"]
+    _same_end(hub, work, name, content, tmp_path)
+
+
+def _same_end(hub: Hub, work: Callable[[Hub], None], name: str, content: bytes, tmp_path: Path) -> None:
+    """Until the hub has said that it has the whole upload, it may be left broken off, and is sent again."""
+    copies = deaths(hub, work, tmp_path / "copies")
+    wanted = settled(next(copies))
+    broken_off = 0
+    for died in copies:
+        (waiting,) = _drops(died, name) or [None]
+        if waiting is None or waiting.stage is Stage.INCOMPLETE:
+            broken_off += 1
+            died.upload(CNP.id, name, content)
+        assert settled(died) == wanted
+    assert broken_off <= 3
+
+
+def _drops(hub: Hub, name: str) -> list[Any]:
+    from jobs.stores.ledger import drops
+
+    with hub.stores.ledger.read() as tx:
+        return drops.listed(tx, name=name)
+
+
+NEXT_ROSTER = {"A": CHAMPION.duns, "B": KEYSTONE.duns, "C": CHAMPION.duns, "S": KEYSTONE.duns}
+
+
+def settle_a_sync(hub: Hub) -> None:
+    from jobs.stores.ledger import drops
+
+    with hub.stores.ledger.read() as tx:
+        (arrived,) = drops.at_stage(tx, [Stage.ARRIVED])
+    hub.schedule.wake(arrived.id)
+
+
+def test_a_sync_withdraws_and_rewrites_once_and_tells_everybody(
+    make_hub: Callable[..., Hub], tmp_path: Path
+) -> None:
+    hub = make_hub("[sync]\nbrake = 1.0\n")
+    send_sync(hub, ROSTER)
+    send(hub, *NIGHT, Cut(account="S", day=DAY))
+    hub.sweep()
+    _collected(hub, KEYSTONE.id)
+    hub.on(hours=1)
+    part = sync_part(NEXT_ROSTER, as_of=date(2013, 9, 3))
+    hub.arrive(CNP.id, NAMES["sync"], part)
+    copies = deaths(hub, settle_a_sync, tmp_path / "copies")
+    wanted = settled(next(copies))
+    assert wanted["syncs"][-1][1] == "in-force"
+    assert [file[2] for file in wanted["outbound"]] == ["withdrawn", "withdrawn", "laid-out", "laid-out"]
+    for died in copies:
+        assert settled(died) == wanted
+
+
+def _collected(hub: Hub, egs: str) -> None:
+    from jobs.steps import collect
+
+    for file in hub.files(egs):
+        reading = collect.Reading(
+            partner=egs, name=file.name, sent=file.bytes, whole=True, began=hub.now, ended=hub.now,
+            session="s", address="127.0.0.1", key_fingerprint="SHA256:x",
+        )  # fmt: skip
+        collect.collect(reading, stores=hub.stores)
+
+
+def sweep(hub: Hub) -> None:
+    hub.sweep()
+
+
+def test_a_verdict_is_given_and_reported_once(hub: Hub, tmp_path: Path) -> None:
+    send_sync(hub, [Row(account="A"), Row(account="B")])
+    send(hub, Cut(account="A", day=DAY))
+    hub.at(local(CNP, date(2013, 9, 3), 22, 59))
+    hub.sweep()
+    hub.at(local(CNP, date(2013, 9, 3), 23))
+    copies = deaths(hub, sweep, tmp_path / "copies")
+    wanted = settled(next(copies))
+    assert wanted["verdicts"] == [(DAY, "missed", 2, 1, 0, 1)]
+    assert wanted["reports"] == [
+        "2013-09-02.deadline.json",
+        "2013-09-02.missing.csv",
+        "S130903-cnp-1.sync.json",
+    ]
+    for died in copies:
+        assert settled(died) == wanted
+        assert len(died.events("deadline.missed")) == 1
