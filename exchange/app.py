@@ -189,7 +189,6 @@ def serve(
         hub = Hub(home, settings, clock)
         await hub.start()
         opened(hub)
-        await asyncio.to_thread(hub.schedule.sweep)
         await enough.wait()
         return await hub.stop()
 

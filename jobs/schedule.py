@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -68,17 +68,18 @@ class Schedule:
         self._triggers: BackgroundScheduler | None = None
 
     def start(self) -> None:
-        """Begin to sweep by the clock: every minute, and on the dot of each deadline and warning."""
+        """Begin to sweep: now, every minute, and on the dot of each deadline and warning."""
         triggers = BackgroundScheduler(
             timezone="UTC",
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        triggers.add_job(self.sweep, IntervalTrigger(minutes=1, timezone="UTC"), id="sweep")
+        every_minute = IntervalTrigger(minutes=1, timezone="UTC")
+        triggers.add_job(self._sweep, every_minute, id="sweep", next_run_time=datetime.now(UTC))
         settings = self.stores.settings
         for zone in sorted({str(edc.zone) for edc in self.stores.partners.current().edcs}):
             for at in (*settings.deadline.warnings, settings.deadline.time):
                 trigger = CronTrigger(hour=at.hour, minute=at.minute, timezone=zone)
-                triggers.add_job(self.sweep, trigger, id=f"sweep {at:%H:%M} {zone}")
+                triggers.add_job(self._sweep, trigger, id=f"sweep {at:%H:%M} {zone}")
         triggers.start()
         self._triggers = triggers
 
@@ -125,6 +126,13 @@ class Schedule:
                     self.settle_down()
             retain.retain(stores=self.stores, now=now)
             arrive.discard_broken(stores=self.stores, now=now)
+
+    def _sweep(self) -> None:
+        """A sweep by the clock. What stops it is told, and the next one begins all the same."""
+        try:
+            self.sweep()
+        except Exception:  # nobody waits for it
+            log.exception("work.failed", task="sweep")
 
     def _drops(self, edcs: list[Partner], now: datetime) -> None:
         for edc in edcs:

@@ -148,3 +148,20 @@ def test_the_place_of_the_one_that_serves_is_taken_once_and_names_who_has_it(tmp
         lock.take(Home(tmp_path))
     first.close()
     lock.take(Home(tmp_path)).close()
+
+
+def test_a_sweep_that_stops_with_an_error_is_told_and_the_next_one_comes_all_the_same(hub: Hub) -> None:
+    inbound = hub.home.sftp_root / "cnp" / "inbound"
+    inbound.parent.mkdir(parents=True)
+    inbound.write_text("in the way")
+    hub.schedule.start()  # begins with a sweep
+    (failed,) = poll("it is told", hub.failures)
+    assert (failed["event"], failed["task"]) == ("work.failed", "sweep")
+    assert "FileExistsError" in failed["exception"]
+    inbound.unlink()
+    file = NIGHT.bucket_of(CNP, 0)
+    drop = hub.arrive("cnp", file.name, file.content)
+    hub.close()
+    hub.open()
+    hub.schedule.start()
+    poll("it is loaded", lambda: hub.drop(drop.id).stage is Stage.LOADED)

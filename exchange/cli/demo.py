@@ -50,7 +50,7 @@ _STRANGERS, _REPLACED, _SWITCHED = 5, 2_000, 100
 )
 def command(asked: Asked, *, accounts: int, day: datetime | None) -> int:
     """Play a whole night through real SFTP, in a new home, and say what happened."""
-    usage_day = day.date() if day is not None else RunningClock()().date() - timedelta(days=2)
+    usage_day = day.date() if day is not None else asked.clock().date() - timedelta(days=2)
     night = Night(
         day=usage_day,
         accounts=accounts,

@@ -14,7 +14,6 @@ from config.home import Home
 from config.partners import Partner
 from exchange.cli import options, show
 from exchange.cli.options import Asked
-from jobs.clock import RunningClock
 from schemas import sample, sample_faults
 from schemas.sample import Edc, Egs, Night, SampleFile
 from schemas.usage_day import due_at
@@ -109,7 +108,7 @@ def command(
     or two EDCs and four suppliers where there is no home.
     """
     edcs, egss = _parties(asked.place, only)
-    first = day.date() if day else _yesterday(edcs)
+    first = day.date() if day else _yesterday(edcs, asked.clock())
     night = Night(day=first, edcs=edcs, egss=egss, extra=_EXTRA if faults else 0, **recipe)
     written = [
         _write(out, file)
@@ -185,9 +184,8 @@ def _edc(partner: Partner) -> Edc:
     )
 
 
-def _yesterday(edcs: tuple[Edc, ...]) -> date:
+def _yesterday(edcs: tuple[Edc, ...], now: datetime) -> date:
     """The last usage day that is over for all of them."""
-    now = RunningClock()()
     return min(due_at(now, edc.zone).date for edc in edcs)
 
 
