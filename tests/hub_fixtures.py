@@ -1,6 +1,7 @@
 """A hub on disk without its doors: files arrive as an upload's end lets them, and a clock is set."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -28,6 +29,7 @@ from schemas.sample import EDCS, EGSS, Night, SampleFile
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINE4LUN9mPwnSnYc0ykdYmSCv1nPH5jFTh3tEGS/YAIc a@b"
 CNP, PPL = EDCS
+LONG = os.environ.get("METERHUB_TESTS") == "long"  # for a run over night: every moment, many examples
 
 
 def partner_text(party: Any, role: str) -> str:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, event, select
 
 from config.home import Home
-from hub_fixtures import CNP, Hub
+from hub_fixtures import CNP, LONG, Hub
 from jobs_fixtures import found, manifests_of
 from schemas import tables
 from schemas.sample import EGSS
@@ -27,7 +27,9 @@ DIED = 9
 
 # Children are forked from a server that has read what takes long to read, and has no threads.
 FORKS: ForkServerContext = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["jobs.schedule", "sqlalchemy.dialects.sqlite", "pyarrow.parquet", "structlog.dev"])
+FORKS.set_forkserver_preload(
+    ["jobs.schedule", "sqlalchemy.dialects.sqlite", "pyarrow.parquet", "structlog.dev"]
+)
 
 
 class Moments:
@@ -64,8 +66,8 @@ def act(root: Path, now: datetime, work: Callable[[Hub], None], dies_at: int) ->
 
 
 def deaths(hub: Hub, work: Callable[[Hub], None], into: Path) -> Iterator[Hub]:
-    """For every moment of `work` a copy of the hub's home in which a process died there, open again; first
-    one in which none did. The hub itself is closed.
+    """For moments of `work` a copy of the hub's home in which a process died there, open again; first one in
+    which none did. Every third moment, and in a long run every one. The hub itself is closed.
     """
     hub.close()
     dies_at = 0
@@ -83,7 +85,7 @@ def deaths(hub: Hub, work: Callable[[Hub], None], into: Path) -> Iterator[Hub]:
         yield taken_up
         taken_up.end()
         shutil.rmtree(root)
-        dies_at += 1
+        dies_at += 1 if LONG or not dies_at else 3
 
 
 def holds(hub: Hub) -> dict[str, Any]:
