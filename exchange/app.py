@@ -48,6 +48,13 @@ class Counter:
     def mailbox(self, partner: Partner, folder: str) -> Path:
         return self._stores.mailboxes.folder(partner.id, folder)
 
+    def upload_resumed(
+        self, partner_id: str, folder: str, name: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        _only_inbound(folder)
+        with _in_words():
+            arrive.resumed(partner_id, name, whole=whole, stores=self._stores, now=self.now())
+
     def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
         _only_inbound(folder)
         with _in_words():

@@ -1,7 +1,7 @@
 """Renames and removals in the folders that a partner writes: what may be changed, and by whom."""
 
 from exchange import namespace
-from exchange.handles import Handles, require_uploads
+from exchange.handles import Handles
 from exchange.namespace import Folder, Place
 from exchange.sftp_v3 import Code, Refusal
 
@@ -12,7 +12,7 @@ async def rename(handles: Handles, old_place: Place, new_place: Place, *, over: 
     Raises Refusal if it is open, or is the hub's already.
     """
     (folder, old), (other, new) = old_place.file(), new_place.file()
-    require_uploads(folder)
+    namespace.require_uploads(folder)
     if other is not folder:
         raise Refusal(Code.PERMISSION_DENIED, f"a file can be renamed within {folder.name}/ only")
     namespace.require_upload_name(new)
@@ -29,7 +29,7 @@ async def rename(handles: Handles, old_place: Place, new_place: Place, *, over: 
 async def remove(handles: Handles, place: Place) -> None:
     """Take an upload away, finished or broken off. Raises Refusal if it is open, or the hub's already."""
     folder, name = place.file()
-    require_uploads(folder)
+    namespace.require_uploads(folder)
     with handles.shared.claims.held(handles.partner.id, folder.name, name):
         whole = await handles.standing(_remove, handles, folder, name)
     handles.shared.recent.take(handles.partner.id, folder.name, name)

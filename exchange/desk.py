@@ -48,6 +48,16 @@ class Desk(Protocol):
         """The folder on disk, which exists when this returns."""
         ...
 
+    def upload_resumed(
+        self, partner_id: str, folder: str, name: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        """A client opens a file for writing that is there: to go on with it, or to send it again.
+
+        It is unfinished from now on: if it was whole, which one under a temporary name may be, the desk
+        renames `<name>` to `.<name>.part`. `Refused`: nothing is changed, the client is told why.
+        """
+        ...
+
     def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
         """The client closed its upload, and no byte of it is missing.
 

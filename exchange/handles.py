@@ -85,18 +85,26 @@ class Handles:
 
     async def open_upload(self, folder: Folder, name: str, flags: Flag) -> bytes:
         """A handle for writing, or Refusal in words."""
-        require_uploads(folder)
+        namespace.require_uploads(folder)
         namespace.require_upload_name(name)
         self._require_room()
-        path, limit = self.paths[folder.name], self.shared.limits.max_upload_bytes
         self.shared.claims.take(self.partner.id, folder.name, name)
         try:
-            upload = await self.standing(uploads.open_upload, path, folder, name, flags, limit=limit)
+            upload = await self.standing(self._open_upload, folder, name, flags)
         except BaseException:
             self.shared.claims.release(self.partner.id, folder.name, name)
             raise
         self.log.info("upload.opened", folder=folder.name, file=name, resumed_at=upload.resumed_at)
         return self._add(upload)
+
+    def _open_upload(self, folder: Folder, name: str, flags: Flag) -> Upload:
+        path = self.paths[folder.name]
+        found = namespace.find(path, folder, name)
+        uploads.require_openable(found, name, flags)
+        if found is not None:
+            desk = self.shared.desk
+            desk.upload_resumed(self.partner.id, folder.name, name, whole=found.whole, session=self.session)
+        return uploads.open_part(path, folder, name, flags, limit=self.shared.limits.max_upload_bytes)
 
     async def open_reading(self, folder: Folder, name: str) -> bytes:
         """A handle for reading, or Refusal in words."""
@@ -285,11 +293,3 @@ class Handles:
             session=self.session,
         )
         return (ended - reading.began).total_seconds()
-
-
-def require_uploads(folder: Folder) -> None:
-    """Refuse, in words, to change anything in a folder that its partner does not write."""
-    if not folder.uploads:
-        raise Refusal(Code.PERMISSION_DENIED, f"{folder.name}/ is for reading; the hub writes it")
-    if folder.closed:
-        raise Refusal(Code.PERMISSION_DENIED, folder.closed)

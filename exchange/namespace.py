@@ -103,6 +103,14 @@ def is_agreed(name: str) -> bool:
     return isinstance(file_name.parse(name), file_name.FileName)
 
 
+def require_uploads(folder: Folder) -> None:
+    """Refuse, in words, to change anything in a folder that its partner does not write."""
+    if not folder.uploads:
+        raise Refusal(Code.PERMISSION_DENIED, f"{folder.name}/ is for reading; the hub writes it")
+    if folder.closed:
+        raise Refusal(Code.PERMISSION_DENIED, folder.closed)
+
+
 def require_upload_name(name: str) -> None:
     """Refuse, in words, a name that no upload may have."""
     if not _UPLOAD_NAME.fullmatch(name):

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 
 from exchange import namespace
-from exchange.namespace import Folder
+from exchange.namespace import Folder, Found
 from exchange.ranges import Ranges
 from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
 
@@ -147,22 +147,24 @@ class Upload:
         return self._written.prefix
 
 
-def open_upload(path: Path, folder: Folder, name: str, flags: Flag, *, limit: int) -> Upload:
-    """Begin an upload, or go on with one that broke off. `path` is the folder on disk.
+def require_openable(found: Found | None, name: str, flags: Flag) -> None:
+    """Refuse to open for writing what is not there, or may not be written now. `found`: what is there.
 
-    Raises Refusal where the name may not be written now. A finished file under a temporary name may
-    be: it is unfinished again from then on.
+    A finished file under a temporary name may be: its client goes on with it, or sends it again.
     """
-    found = namespace.find(path, folder, name)
-    part = path / namespace.part_name(name)
-    if found is None and not flags & Flag.CREAT:
-        raise Refusal(Code.NO_SUCH_FILE, "there is no such file")
-    if found is not None and flags & Flag.CREAT and flags & Flag.EXCL:
+    if found is None:
+        if not flags & Flag.CREAT:
+            raise Refusal(Code.NO_SUCH_FILE, "there is no such file")
+        return
+    if flags & Flag.CREAT and flags & Flag.EXCL:
         raise Refusal(Code.FAILURE, f"{name}: there is such a file already")
-    if found is not None and found.whole:
-        if namespace.is_agreed(name):
-            raise Refusal(Code.FAILURE, f"{name} is still being taken in; wait for its receipt")
-        found.path.rename(part)
+    if found.whole and namespace.is_agreed(name):
+        raise Refusal(Code.FAILURE, f"{name} is still being taken in; wait for its receipt")
+
+
+def open_part(path: Path, folder: Folder, name: str, flags: Flag, *, limit: int) -> Upload:
+    """Begin an upload in the folder that is `path` on disk, or go on with the unfinished one there."""
+    part = path / namespace.part_name(name)
     fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
     try:
         if flags & Flag.TRUNC:

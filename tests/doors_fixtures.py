@@ -21,7 +21,7 @@ import uvloop
 from config.partners import Partner, PartnersFolder
 from config.settings import Sftp
 from exchange import keys, namespace
-from exchange.desk import Refused, SessionInfo
+from exchange.desk import Desk, Refused, SessionInfo
 from exchange.server import Doors
 
 AGREED = "957877905IntervalData20130903010203001.lse.gz"
@@ -65,6 +65,17 @@ class SmallDesk:
         path = self.root / partner.id / folder
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def upload_resumed(
+        self, partner_id: str, folder: str, name: str, *, whole: bool, session: SessionInfo
+    ) -> None:
+        if self.refuses:
+            words, self.refuses = self.refuses, ""
+            raise Refused(words)
+        if whole:
+            path = self.root / partner_id / folder
+            (path / name).rename(path / namespace.part_name(name))
+        self._note("upload_resumed", partner_id, folder, name, whole=whole, session=session)
 
     def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
         assert self.hold.wait(SECONDS)
@@ -131,14 +142,15 @@ class SmallDesk:
 class Door:
     """The server, running on a loop in a thread of its own, and ways to come to it."""
 
-    def __init__(self, home: Path, limits: Sftp) -> None:
+    def __init__(self, home: Path, limits: Sftp, hub: Desk | None, partners: Path | None) -> None:
         self.home = home
-        self.partners = home / "partners"
+        self.partners = partners or home / "partners"
         self.partners.mkdir(exist_ok=True)
         self.key_files: dict[str, Path] = {}
         for login, role in (("cnp", "edc"), ("onc", "edc"), ("acme", "egs"), ("aud", "auditor")):
             self.add_partner(login, role)
         self.desk = SmallDesk(home / "sftp_root", PartnersFolder(self.partners))
+        self._hub = hub or self.desk
         host_keys = home / "host_keys"
         host_keys.mkdir(exist_ok=True)
         host_key = asyncssh.generate_private_key("ssh-ed25519")
@@ -173,7 +185,7 @@ class Door:
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         try:
-            self.doors = Doors(self.desk, self._limits, self._host_keys)
+            self.doors = Doors(self._hub, self._limits, self._host_keys)
             await self.doors.start()
         except BaseException as error:
             self._ready.set_exception(error)
@@ -359,8 +371,11 @@ def until(ask: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def open_door(home: Path, **limits: Any) -> Iterator[Door]:
-    door = Door(home, replace(Sftp(), port=0, **limits))
+def open_door(
+    home: Path, *, hub: Desk | None = None, partners: Path | None = None, **limits: Any
+) -> Iterator[Door]:
+    """An open door: before a small desk of its own, or before `hub`, whose partners' files are in `partners`."""
+    door = Door(home, replace(Sftp(), port=0, **limits), hub, partners)
     door.start()
     try:
         yield door

@@ -191,6 +191,7 @@ def test_a_broken_upload_is_resumed(door: Door, inbound: Path, flags: int) -> No
         handle = raw.open(f"inbound/{AGREED}", flags)
         assert raw.write(handle, 6, b"second")[0] == OK
         assert raw.status(CLOSE, handle)[0] == OK
+    assert door.desk.wait_for("upload_resumed").more["whole"] is False
     assert (inbound / AGREED).read_bytes() == b"first second"
 
 
@@ -260,10 +261,14 @@ def test_a_file_that_is_being_taken_in_cannot_be_changed(door: Door, inbound: Pa
 
 
 def test_a_finished_file_under_a_temporary_name_may_be_written_again_or_gone_on_with(
-    inbound: Path, raw: Raw
+    door: Door, inbound: Path, raw: Raw
 ) -> None:
     put(raw, "a.tmp", b"first")
+    door.desk.refuses = "a.tmp is being taken in"
+    assert raw.opens("inbound/a.tmp", WRITE | APPEND) == (FAILURE, "a.tmp is being taken in")
+    assert [path.name for path in inbound.iterdir()] == ["a.tmp"]
     handle = raw.open("inbound/a.tmp", WRITE | APPEND)
+    assert door.desk.wait_for("upload_resumed", "a.tmp").more["whole"] is True
     assert [path.name for path in inbound.iterdir()] == [".a.tmp.part"]
     assert raw.write(handle, 5, b" second")[0] == OK
     assert raw.status(CLOSE, handle)[0] == OK

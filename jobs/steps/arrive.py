@@ -37,6 +37,19 @@ def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop:
     return drop
 
 
+def resumed(partner: str, name: str, *, whole: bool, stores: Stores, now: datetime) -> None:
+    """The partner goes on with an upload, or sends it again: from now on it is unfinished, and not old."""
+    part = stores.mailboxes.part(partner, name)
+    with stores.ledger.write() as tx:
+        drop = drops.in_inbound(tx, partner=partner, name=name)
+        if drop is not None:
+            _open_to_change(drop)
+            say = {"name": name, "bytes": drop.bytes}
+            drops.move(tx, drop, Stage.INCOMPLETE, at=now, say=say, arrived_at=now)
+        if whole:
+            stores.mailboxes.whole(partner, name).rename(part)
+
+
 def broken(partner: str, name: str, *, size: int, stores: Stores, now: datetime) -> Drop:
     """An upload broke off after `size` bytes: it is kept to be resumed."""
     with stores.ledger.write() as tx:
