@@ -41,11 +41,11 @@ def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:
     for partner in sorted({drop.partner for drop in (*waiting, *unsaid)}):
         mine = [drop.id for drop in waiting if drop.partner == partner]
         if mine:
-            yield _need("drops-wait", partner, f"{_count(mine, 'drop')} waiting: {_few(mine)}", "sweep")
+            yield _need("drops-wait", partner, f"{_count(len(mine), 'drop')} waiting: {_few(mine)}", "sweep")
         mine = [drop.id for drop in unsaid if drop.partner == partner]
         if mine:
             yield _need(
-                "receipts-wait", partner, f"{_count(mine, 'receipt')} unwritten: {_few(mine)}", "sweep"
+                "receipts-wait", partner, f"{_count(len(mine), 'receipt')} unwritten: {_few(mine)}", "sweep"
             )
     for sync in syncs.in_state(tx, "complete", "withdrawing"):
         if sync.completed_at is None or sync.completed_at <= before:
@@ -59,7 +59,7 @@ def _held_syncs(tx: Connection) -> Iterator[Need]:
 
 def _unsaid(edc: OfEdc) -> Iterator[Need]:
     """Nothing says who may see what of the EDC, or what does is too old."""
-    waits = f"; {_loads(edc.waiting)} withheld" if edc.waiting else ""
+    waits = f"; {_count(edc.waiting, 'load')} withheld" if edc.waiting else ""
     run = f"sync list --edc {edc.edc}"
     if edc.sync is None:
         yield _need("no-sync", edc.edc, f"no sync is in force: nothing is published{waits}", run)
@@ -70,11 +70,13 @@ def _unsaid(edc: OfEdc) -> Iterator[Need]:
 
 def _held_back(edc: OfEdc, tx: Connection) -> Iterator[Need]:
     for duns, count in edc.unclaimed.items():
-        what = f"{count:,} blocks are for an EGS that is no partner: {duns}"
+        what = f"{_count(count, 'block')} for an EGS that is no partner: {duns}"
         run = f'partner add ID --role egs --duns {duns} --name "NAME" --key FILE'
         yield _need("unclaimed", edc.edc, what, run)
     for drop_id, count in standing.held_late(tx, edc=edc.edc).items() if edc.held_late else ():
-        yield _need("late-held", edc.edc, f"{count:,} late blocks are held", f"publish --release {drop_id}")
+        yield _need(
+            "late-held", edc.edc, f"{_count(count, 'late block')} held", f"publish --release {drop_id}"
+        )
 
 
 def _overdue(edc: OfEdc, tx: Connection, *, stores: Stores, now: datetime) -> Iterator[Need]:
@@ -83,7 +85,9 @@ def _overdue(edc: OfEdc, tx: Connection, *, stores: Stores, now: datetime) -> It
         slots = timedelta(minutes=2 * stores.settings.publish.every_minutes)
         _, oldest = standing.unpublished(tx, edc=edc.edc, after_seq=outbox.cursor(tx, edc.edc))
         if oldest is not None and oldest <= now - slots:
-            yield _need("publication-overdue", edc.edc, f"{_loads(edc.waiting)} not published", "sweep")
+            yield _need(
+                "publication-overdue", edc.edc, f"{_count(edc.waiting, 'load')} not published", "sweep"
+            )
     if edc.verdict is None and now > edc.deadline + PATIENCE and not edc.under_way:
         first = drops.first_arrival(tx, edc.edc)
         if first is not None and first <= edc.deadline:
@@ -94,12 +98,8 @@ def _need(code: str, partner: str, what: str, run: str) -> Need:
     return Need(code=code, partner=partner, what=what, run=f"meterhub {run}")
 
 
-def _loads(count: int) -> str:
-    return "1 load is" if count == 1 else f"{count:,} loads are"
-
-
-def _count(them: list[str], noun: str) -> str:
-    return f"1 {noun} is" if len(them) == 1 else f"{len(them):,} {noun}s are"
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun} is" if count == 1 else f"{count:,} {noun}s are"
 
 
 def _few(them: list[str]) -> str:

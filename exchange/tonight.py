@@ -35,7 +35,8 @@ class OfEdc:
     under_way: int  # drops
     broken_off: int  # uploads that may be resumed
     due: int | None  # None: there is no roster that says
-    loaded: int
+    loaded: int  # of what is due; before the verdict, of accounts that the roster knows
+    first_versions: int
     replacing: int
     late: int
     last_load_at: datetime | None
@@ -129,7 +130,8 @@ def _of_edc(
         under_way=sum(drop.stage in UNDER_WAY for drop in open_drops),
         broken_off=sum(drop.stage is Stage.INCOMPLETE for drop in open_drops),
         due=verdict["expected"] if verdict and judged else then.due if then is not None else None,
-        loaded=night["first_versions"],
+        loaded=_loaded(edc, of_day.date, night["first_versions"], verdict if judged else None, tx),
+        first_versions=night["first_versions"],
         replacing=night["blocks"] - night["first_versions"],
         late=night["late"],
         last_load_at=night["last_load_at"],
@@ -142,6 +144,17 @@ def _of_edc(
         sync_too_old=sync is not None
         and ownership.is_stale(as_of=sync.as_of, today=today, max_age_days=max_age),
     )
+
+
+def _loaded(
+    edc: Partner, day: date, first_versions: int, verdict: dict[str, Any] | None, tx: Connection
+) -> int:
+    """How many of the blocks that are due were loaded: by the verdict, which held each to the roster, or else
+    those that came first for their account, channel and day, without the accounts that nobody had heard of.
+    """
+    if verdict is not None:
+        return int(verdict["expected"] - verdict["missing"])
+    return max(0, first_versions - standing.strangers(tx, edc=edc.id, day=day))
 
 
 def _of_egss(known: list[str], edcs: list[OfEdc], tx: Connection) -> Iterator[OfEgs]:

@@ -119,7 +119,7 @@ def _drops(edc: OfEdc) -> Text:
         (edc.broken_off, "broken off", ""),
         (edc.arrived.duplicates, "duplicate", ""),
         (edc.arrived.refused, "refused", "red"),
-        (edc.arrived.faults, "faults", "yellow"),
+        (edc.arrived.faults, "fault" if edc.arrived.faults == 1 else "faults", "yellow"),
     ):
         if count:
             said.append(", ").append(f"{count:,} {words}", style)

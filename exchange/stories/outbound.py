@@ -100,7 +100,8 @@ def _summary(file: OutboundFile) -> str:
     held = f"{file.name} holds {story.blocks(file.blocks)} of {file.edc} for {file.egs}"
     if file.state == "withdrawn":
         instead = f", and {file.replaced_by} stands in its place" if file.replaced_by else ""
-        return f"{held}: it was withdrawn by {file.withdrawn_by}{instead}."
+        after = " after it was collected" if file.collected_at else ""
+        return f"{held}: it was withdrawn by {file.withdrawn_by}{after}{instead}."
     if file.state == "expired":
         return f"{held}: it has lain there for long enough and is gone."
     collected = "it was collected whole" if file.collected_at else "it was not collected whole yet"

@@ -4,7 +4,7 @@ Each is found by an index, so that looking costs the same after years.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
@@ -46,6 +46,20 @@ def arrivals(tx: Connection, *, partner: str, since: datetime, until: datetime) 
     drops, refused, duplicates, faults, rejected = tx.execute(query).one()
     return Arrivals(
         drops=drops, refused=refused, duplicates=duplicates, faults=faults, blocks_rejected=rejected
+    )
+
+
+def strangers(tx: Connection, *, edc: str, day: date) -> int:
+    """How many accounts, among those whose first blocks of a usage day were loaded, no roster knew then."""
+    file = tables.lake_file
+    brought = select(file.c.drop_id).where(
+        (file.c.edc == edc)
+        & (file.c.usage_date == day)
+        & (file.c.kind == "usage")
+        & (file.c.first_versions > 0)
+    )
+    return int(
+        tx.execute(select(func.sum(_drop.c.suspense)).where(_drop.c.id.in_(brought))).scalar_one() or 0
     )
 
 
@@ -101,4 +115,4 @@ def held_late(tx: Connection, *, edc: str) -> dict[str, int]:
         .group_by(lake_file.c.drop_id)
         .order_by(lake_file.c.drop_id)
     )
-    return dict(tx.execute(query).tuples().all())
+    return dict(tx.execute(query).all())

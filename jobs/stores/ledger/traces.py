@@ -59,9 +59,7 @@ def holds(tx: Connection, lake_file_ids: Collection[int], *, account: str = "") 
         if account:
             where &= _held.c.account == account
         query = select(*columns, func.count().label("blocks")).where(where).group_by(*columns)
-        found += [
-            Hold(**row._asdict()) for row in tx.execute(query.order_by(_held.c.lake_file_id, _held.c.since))
-        ]
+        found += [Hold(**row._asdict()) for row in tx.execute(query.order_by(*columns[:4]))]
     return found
 
 

@@ -1,0 +1,265 @@
+"""`meterhub explain`: the whole story of a drop, a file, a sync, a publication or an account."""
+
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from hub_fixtures import Hub, morning
+from jobs_fixtures import CHAMPION, Cut, send, send_sync
+from look_fixtures import DAY, Desk, Told, told_once
+from schemas.receipt import manifest_name
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    yield from told_once(tmp_path_factory)
+
+
+@pytest.fixture
+def desk(told: Told, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(told.hub, capsys, monkeypatch)
+
+
+def story(desk: Desk, *words: str) -> dict[str, Any]:
+    """The one story that is told."""
+    answer = desk.ask("explain", *words, "--json")
+    assert answer.code == 0, answer.out
+    (only,) = answer.json
+    assert [one["at"] for one in only["timeline"]] == sorted(one["at"] for one in only["timeline"])
+    return dict(only)
+
+
+def events(told: dict[str, Any]) -> list[str]:
+    return [one["event"] for one in told["timeline"]]
+
+
+def test_a_drop_is_told_from_its_arrival_to_who_collected_it(desk: Desk, told: Told) -> None:
+    said = story(desk, told.bucket.id)
+    assert events(said) == [
+        "drop.arrived",
+        "drop.received",
+        "drop.accepted",
+        "drop.loaded",
+        "outbound.laid_out",
+        "outbound.laid_out",
+        "outbound.collected",
+        "outbound.withdrawn",
+        "outbound.laid_out",
+    ]
+    assert said["sender"] == "cnp"
+    assert said["blocks_loaded"] == 6
+    assert {(row["egs"], row["blocks"], row["state"]) for row in said["went_to"]} == {
+        ("champion", 2, "withdrawn"),
+        ("bluebonnet", 1, "laid-out"),
+        ("champion", 1, "laid-out"),  # what was in suspense, and went to champion with the sync that knew it
+    }
+    assert [(row["reason"], row["blocks"], bool(row["released_at"])) for row in said["held"]] == [
+        ("suspense", 1, True),
+        ("unclaimed", 1, False),
+    ]
+    assert [(row["first_versions"], row["versions"]) for row in said["lake_files"]] == [(6, "1 to 1")]
+    assert [name.rpartition(f"{told.bucket.id}.")[2] for name in said["receipts"]] == [
+        "received.json",
+        "accepted.json",
+    ]
+
+
+def test_a_drop_is_told_to_people_as_a_timeline(desk: Desk, told: Told) -> None:
+    said = desk.ask("explain", told.bucket.id).out
+    assert said.startswith(
+        f"{told.bucket.id} is {told.bucket.name}, which cnp sent: 6 blocks of it loaded.\n"
+    )
+    assert "2013-09-03 10:00:00   drop.arrived" in said
+    assert "2 blocks of it laid before champion" in said
+    assert "Where its blocks went" in said
+
+
+def test_a_fault_is_told_by_line_column_found_and_wanted(desk: Desk, told: Told) -> None:
+    (fault,) = story(desk, told.partial.id)["faults"]
+    assert (fault["line"], fault["found"]) == (told.partial.faults[0].line, told.partial.faults[0].found)
+    assert fault["column"]
+    assert fault["wanted"]
+    said = desk.ask("explain", told.partial.id).out
+    assert "What is wrong with it" in said
+    assert f"{told.partial.id}.faults.csv" in said
+
+
+def test_what_a_duplicate_and_a_refused_drop_were_is_said_at_once(desk: Desk, told: Told) -> None:
+    assert f"had come before, as {told.bucket.id}" in story(desk, told.twin.id)["summary"]
+    assert "it was refused" in story(desk, told.refused.id)["summary"]
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        lambda drop: drop.name,
+        lambda drop: f"cnp/inbound/{drop.name}",
+        lambda drop: f"{drop.name}.{drop.id}.received.json",
+        lambda drop: f"{drop.name}.{drop.id}.faults.csv",
+    ],
+    ids=["name", "path", "receipt", "faults"],
+)
+def test_a_drop_is_found_by_its_file_and_its_receipts(
+    desk: Desk, told: Told, called: Callable[[Any], str]
+) -> None:
+    assert story(desk, called(told.bucket))["subject"] == told.bucket.id
+
+
+def test_a_name_that_was_sent_twice_has_two_stories(hub: Hub, capsys: Any, monkeypatch: Any) -> None:
+    name = "957877905IntervalData20130903050000001.lse"
+    first = hub.upload("cnp", name, b"nothing\n")
+    hub.on(minutes=1)
+    second = hub.upload("cnp", name, b"nothing either\n")
+    found = Desk(hub, capsys, monkeypatch).ask("explain", name, "--json").json
+    assert [one["subject"] for one in found] == [first.id, second.id]
+
+
+def test_an_outbound_file_says_who_read_how_much_of_it_and_from_where(desk: Desk, told: Told) -> None:
+    first = told.hub.files("bluebonnet")[0]
+    (said,) = [one for one in desk.ask("explain", first.name, "--json").json if one["egs"] == "bluebonnet"]
+    (reading,) = said["collections"]
+    assert (reading["partner"], reading["address"], reading["whole"]) == ("bluebonnet", "203.0.113.9", False)
+    assert reading["bytes"] == first.bytes // 2
+    assert reading["of"] == first.bytes
+    assert said["collected_at"] is None
+    assert said["publication"] == first.publication_id
+    assert said["sync"] == "S130903-cnp-1"
+    assert said["manifest"] == manifest_name(first.name)
+    assert (said["blocks"], said["estimated"], said["sequence"]) == (1, 96, 1)
+    assert [(row["drop"], row["blocks"]) for row in said["came_from"]] == [(told.bucket.id, 1)]
+    assert events(said) == ["publication.recorded", "publication.laid_out", "outbound.collected"]
+
+
+def test_a_file_of_several_egss_is_told_for_each_and_a_withdrawn_one_by_which_sync(
+    desk: Desk, told: Told
+) -> None:
+    first = told.hub.files("champion")[0]
+    stories = desk.ask("explain", manifest_name(first.name), "--json").json
+    assert [one["egs"] for one in stories] == ["bluebonnet", "champion"]
+    champions = stories[1]
+    assert (champions["state"], champions["withdrawn_by"]) == ("withdrawn", "S130904-cnp-1")
+    assert "withdrawn by S130904-cnp-1 after it was collected" in champions["summary"]
+
+
+def test_a_sync_is_told_with_its_parts_and_what_it_took_back(desk: Desk) -> None:
+    said = story(desk, "S130904-cnp-1")
+    assert said["state"] == "in-force"
+    assert said["moved"] == 1
+    assert [row["part"] for row in said["parts"]] == [1]
+    assert [(row["egs"], row["sequence"]) for row in said["withdrawn"]] == [("champion", 1)]
+    assert events(said)[-1] == "sync.enforced"
+    assert events(story(desk, "S130903-cnp-1"))[-1] == "sync.superseded"
+
+
+def test_a_publication_is_told_with_its_files(desk: Desk, told: Told) -> None:
+    file = told.hub.files("champion")[0]
+    said = story(desk, file.publication_id)
+    assert [(row["egs"], row["blocks"]) for row in said["files"]] == [("bluebonnet", 1), ("champion", 2)]
+    assert events(said) == ["publication.recorded", "publication.laid_out", "outbound.collected"]
+
+
+def test_an_account_is_told_with_its_versions_and_who_was_given_which(desk: Desk, told: Told) -> None:
+    said = story(desk, "1001")
+    assert said["of_record"] == f"champion, DUNS {CHAMPION.duns}"
+    assert (said["edc"], said["sync"], said["sync_as_of"]) == ("cnp", "S130904-cnp-1", "2013-09-04")
+    assert [(row["meter"], row["account_status"], row["channels"]) for row in said["meters"]] == [
+        ("M1001", "A", "4")
+    ]
+    versions = [
+        (row["version"], row["current"], row["drop"], row["on_time"], row["kwh"], row["estimated"])
+        for row in said["versions"]
+    ]
+    assert versions == [
+        (1, False, told.bucket.id, True, 9.6, 0),
+        (2, True, told.replacement.id, True, 14.4, 0),
+    ]
+    assert said["versions"][0]["received_at"] == "2013-09-03T10:00:00Z"
+    assert [
+        (row["version"], row["egs"], row["state"], bool(row["collected_at"])) for row in said["carried"]
+    ] == [
+        (1, "champion", "withdrawn", True),
+        (2, "champion", "laid-out", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("account", "record", "reasons"),
+    [
+        ("1004", "an EGS that is no partner (unclaimed), DUNS 999888777", [("unclaimed", None)]),
+        ("1005", f"champion, DUNS {CHAMPION.duns}", [("suspense", "P")]),
+        ("1006", "nobody: default service", []),
+        ("1009", "nobody: the sync in force does not name the account (suspense)", [("suspense", None)]),
+    ],
+)
+def test_an_account_says_what_is_held_of_it_and_why(
+    desk: Desk, account: str, record: str, reasons: list[tuple[str, str | None]]
+) -> None:
+    said = story(desk, account, "--edc", "cnp")
+    assert said["of_record"] == record
+    held = [(row["reason"], row["release"] and row["release"][0]) for row in said.get("held", [])]
+    assert held == reasons
+
+
+def test_a_late_block_is_told_as_late(desk: Desk, told: Told) -> None:
+    (version,) = story(desk, "1007")["versions"]
+    assert (version["drop"], version["on_time"]) == (told.late.id, False)
+
+
+def test_an_affirmation_is_told_with_its_stamp(hub: Hub, capsys: Any, monkeypatch: Any) -> None:
+    cut = Cut(account="7", day=DAY, stamp="20130903040000")
+    send(hub, cut)
+    send(hub, cut.again(stamp="20130903060000"))
+    send(hub, cut.again(wh=3, stamp="20130903050000"))
+    rows = story(Desk(hub, capsys, monkeypatch), "7")["versions"]
+    assert [(row["current"], row["affirmed"]) for row in rows] == [(True, ["20130903060000"]), (False, [])]
+
+
+def test_of_an_account_as_many_days_are_told_as_are_asked_for(
+    make_hub: Callable[..., Hub], capsys: Any, monkeypatch: Any
+) -> None:
+    hub = make_hub(now=morning(date(2013, 9, 9)))
+    send_sync(hub, {"7": CHAMPION.duns})
+    for k in range(4):
+        send(hub, Cut(account="7", day=DAY + timedelta(days=k)))
+    hub.sweep()
+    desk = Desk(hub, capsys, monkeypatch)
+    said = story(desk, "7", "--days", "2")
+    assert [row["usage_date"] for row in said["versions"]] == ["2013-09-04", "2013-09-05"]
+    assert said["days_older"] == 2
+    assert "2 older usage days are not told of" in desk.ask("explain", "7", "--days", "2").out
+    assert len(story(desk, "7", "--days", "0")["versions"]) == 4
+
+
+def test_without_a_sync_an_account_is_nobodys(hub: Hub, capsys: Any, monkeypatch: Any) -> None:
+    send(hub, Cut(account="7", day=DAY))
+    hub.sweep()
+    assert story(Desk(hub, capsys, monkeypatch), "7")["of_record"] == "nobody: no sync is in force"
+
+
+@pytest.mark.parametrize(
+    ("called", "meant"),
+    [
+        ("1010", "1001"),
+        ("D130903-00009", "D130903-00006"),
+        ("957877905IntervalData20130903050500809.lse", "957877905IntervalData20130903050500801.lse"),
+        ("S130905-cnp-1", "S130904-cnp-1"),
+    ],
+)
+def test_what_is_unknown_is_said_with_what_is_like_it_and_exit_code_1(
+    desk: Desk, called: str, meant: str
+) -> None:
+    answer = desk.ask("explain", called)
+    assert (answer.code, answer.out) == (1, "")
+    assert f"no drop, file, sync, publication or account of cnp, ppl is called {called}" in answer.err
+    assert meant in answer.err
+
+
+def test_what_is_like_nothing_is_told_where_to_look(desk: Desk) -> None:
+    assert "see what there is with: meterhub drops" in desk.ask("explain", "zz").err
+
+
+def test_only_what_concerns_the_edc_that_is_named_is_told(desk: Desk, told: Told) -> None:
+    assert desk.ask("explain", told.bucket.id, "--edc", "ppl").code == 1
+    assert desk.ask("explain", "1001", "--edc", "ppl").code == 1

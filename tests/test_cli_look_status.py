@@ -1,0 +1,315 @@
+"""`meterhub status`: tonight at a glance, what needs an operator, and exit code 3 when anything does."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exchange.cli.options import NOW
+from hub_fixtures import CNP, PPL, Hub, partner_text
+from jobs.steps import arrive
+from jobs_fixtures import CHAMPION, KEYSTONE, STRANGER_DUNS, Cut, interval_name, local, lse, send, send_sync
+from look_fixtures import DAY, Desk, read
+
+MakeHub = Callable[..., Hub]
+ACCOUNTS = ["1001", "1002", "1003", "1004"]
+
+
+@pytest.fixture
+def only_cnp(make_hub: MakeHub) -> Hub:
+    """A hub of one EDC, whose roster has four accounts, all champion's."""
+    hub = make_hub("[sync]\nbrake = 0.5\n")
+    hub.remove_partner("ppl")
+    send_sync(hub, dict.fromkeys(ACCOUNTS, CHAMPION.duns))
+    return hub
+
+
+@pytest.fixture
+def desk_at(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[Hub], Desk]:
+    return lambda hub: Desk(hub, capsys, monkeypatch)
+
+
+DeskAt = Callable[[Hub], Desk]
+
+
+def status(desk: Desk, *words: str, code: int = 0) -> dict[str, Any]:
+    answer = desk.ask("status", *words, "--json")
+    assert answer.code == code, answer.out
+    return dict(answer.json)
+
+
+def needs(desk: Desk) -> dict[str, tuple[str, str]]:
+    """By code, what needs an operator, and the command to run."""
+    answer = desk.ask("status", "--json")
+    found = {need["code"]: (need["what"], need["run"]) for need in answer.json["needs"]}
+    assert answer.code == (3 if found else 0)
+    return found
+
+
+def cuts(*accounts: str, **said: Any) -> list[Cut]:
+    return [Cut(account=account, day=DAY, **said) for account in accounts]
+
+
+# ── Each EDC ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_night_under_way_is_told_in_counts_and_minutes(only_cnp: Hub, desk_at: DeskAt) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    (edc,) = status(desk)["edcs"]
+    assert (edc["usage_day"], edc["buckets"], edc["loaded"], edc["due"], edc["percent"]) == (
+        "2013-09-02", 0, 0, 4, 0.0,
+    )  # fmt: skip
+    send(hub, *cuts("1001", "1002", "1003"))
+    hub.at(local(CNP, date(2013, 9, 3), 20, 49, 30))
+    send(hub, *cuts("1001", stamp="20130903200000", wh=7))
+    hub.upload("cnp", "957877905IntervalData20130903205000001.lse", b"nothing of the kind\n")
+    hub.sweep()
+    (edc,) = status(desk)["edcs"]
+    assert (edc["buckets"], edc["loaded"], edc["due"], edc["percent"]) == (2, 3, 4, 75.0)
+    assert (edc["replacing"], edc["late"], edc["minutes_left"], edc["verdict"]) == (1, 0, 130, None)
+    assert edc["arrived"] == {
+        "drops": 4,  # the sync among them
+        "refused": 1,
+        "duplicates": 0,
+        "faults": 1,
+        "blocks_rejected": 0,
+    }
+    assert edc["sync"]["id"] == "S130903-cnp-1"
+    assert (edc["sync_age"], edc["sync_too_old"]) == (0, False)
+    said = desk.ask("status").out
+    assert "3 of 4" in said
+    assert "█████████░░░ 75.0 %" in said
+    assert "2 in, 1 refused, 1 fault " in said
+    assert "in 2 h 10 min" in said
+    assert "Nothing needs an operator." in said
+
+
+def test_once_judged_the_verdict_stands_where_the_minutes_did(only_cnp: Hub, desk_at: DeskAt) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    send(hub, *cuts("1001", "1002"))
+    hub.at(local(CNP, date(2013, 9, 3), 23, 1))
+    send(hub, *cuts("1003"))
+    hub.sweep()
+    (edc,) = status(desk)["edcs"]
+    assert (edc["verdict"], edc["missing"], edc["minutes_left"]) == ("missed", 1, None)
+    assert (edc["loaded"], edc["due"], edc["late"]) == (3, 4, 1)
+    assert "missed, 1 missing" in desk.ask("status").out
+
+
+def test_accounts_that_nobody_has_heard_of_do_not_count_as_loaded_of_due(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    send(only_cnp, *cuts("1001", "9001", "9002"))
+    only_cnp.sweep()
+    (edc,) = status(desk_at(only_cnp))["edcs"]
+    assert (edc["loaded"], edc["first_versions"], edc["suspense"], edc["percent"]) == (1, 3, 2, 25.0)
+
+
+def test_another_day_can_be_asked_for(only_cnp: Hub, desk_at: DeskAt) -> None:
+    hub = only_cnp
+    send(hub, *cuts(*ACCOUNTS))
+    hub.at(local(CNP, date(2013, 9, 4), 12))
+    hub.sweep()
+    desk = desk_at(hub)
+    assert status(desk)["edcs"][0]["usage_day"] == "2013-09-03"
+    (edc,) = status(desk, "--day", "2013-09-02")["edcs"]
+    assert (edc["usage_day"], edc["loaded"], edc["verdict"]) == ("2013-09-02", 4, "met")
+
+
+@pytest.mark.parametrize("day", [date(2013, 3, 10), date(2013, 11, 3)], ids=["spring", "autumn"])
+def test_each_edc_is_told_by_its_own_clock_on_daylight_saving_days_too(
+    make_hub: MakeHub, desk_at: DeskAt, day: date
+) -> None:
+    hub = make_hub(now=local(PPL, day + timedelta(days=1), 22, 29, 30))
+    for edc in (CNP, PPL):
+        send_sync(hub, {"1001": CHAMPION.duns}, edc=edc)
+        send(hub, Cut(account="1001", day=day), edc=edc)
+    cnp, ppl = status(desk_at(hub))["edcs"]
+    assert (ppl["minutes_left"], cnp["minutes_left"]) == (30, 90)
+    assert {cnp["usage_day"], ppl["usage_day"]} == {day.isoformat()}
+    assert cnp["percent"] == ppl["percent"] == 100.0
+
+
+# ── Each EGS ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_egs_is_told_with_what_it_has_collected_and_what_not(only_cnp: Hub, desk_at: DeskAt) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    send(hub, *cuts("1001", "1002"))
+    hub.sweep()
+    first_laid = hub.now
+    read(hub, "champion", part=False)
+    hub.on(minutes=20)
+    send(hub, *cuts("1003"))
+    hub.sweep()
+    egss = {egs["egs"]: egs for egs in status(desk)["egss"]}
+    assert egss["champion"] | {"oldest": ""} == {
+        "egs": "champion", "laid_out": 2, "blocks": 3, "collected": 1, "uncollected": 1, "oldest": "",
+    }  # fmt: skip
+    assert datetime.fromisoformat(egss["champion"]["oldest"]) == first_laid + timedelta(minutes=20)
+    assert egss["keystone"]["laid_out"] == 0
+    hub.on(days=1)
+    (champion,) = [egs for egs in status(desk)["egss"] if egs["egs"] == "champion"]
+    assert (champion["laid_out"], champion["uncollected"]) == (0, 1)
+
+
+# ── What needs an operator ───────────────────────────────────────────────────────────────────────
+
+
+def test_no_sync_needs_an_operator_and_withholds_what_is_loaded(make_hub: MakeHub, desk_at: DeskAt) -> None:
+    hub = make_hub()
+    hub.remove_partner("ppl")
+    send(hub, *cuts("1001"))
+    hub.sweep()
+    desk = desk_at(hub)
+    assert needs(desk)["no-sync"] == (
+        "no sync is in force: nothing is published; 1 load is withheld",
+        "meterhub sync list --edc cnp",
+    )
+    said = desk.ask("status").out
+    assert "An operator is needed:" in said
+    assert "nobody says what is due" in said
+
+
+def test_a_sync_that_is_too_old_needs_an_operator(only_cnp: Hub, desk_at: DeskAt) -> None:
+    only_cnp.on(days=6)
+    only_cnp.sweep()
+    assert needs(desk_at(only_cnp))["sync-too-old"] == (
+        "S130903-cnp-1, in force, is 6 days old: nothing is published",
+        "meterhub sync list --edc cnp",
+    )
+    assert "6 days old: too old" in desk_at(only_cnp).ask("status").out
+
+
+def test_a_held_sync_needs_an_operator(only_cnp: Hub, desk_at: DeskAt) -> None:
+    only_cnp.on(days=1)
+    send_sync(only_cnp, dict.fromkeys(ACCOUNTS, KEYSTONE.duns))
+    what, run = needs(desk_at(only_cnp))["sync-held"]
+    assert what.startswith("S130904-cnp-1 is held: ")
+    assert run == "meterhub sync approve S130904-cnp-1"
+
+
+def test_an_egs_that_is_no_partner_needs_an_operator_until_it_is_one(only_cnp: Hub, desk_at: DeskAt) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    hub.on(minutes=1)
+    send_sync(hub, {"1001": STRANGER_DUNS, **dict.fromkeys(ACCOUNTS[1:], CHAMPION.duns)})
+    send(hub, *cuts("1001", "1002"))
+    hub.sweep()
+    what, run = needs(desk)["unclaimed"]
+    assert what == f"1 block is for an EGS that is no partner: {STRANGER_DUNS}"
+    assert run == f'meterhub partner add ID --role egs --duns {STRANGER_DUNS} --name "NAME" --key FILE'
+    assert status(desk, code=3)["edcs"][0]["unclaimed"] == {STRANGER_DUNS: 1}
+    hub.add_partner(
+        partner_text(CHAMPION, "egs").replace(CHAMPION.duns, STRANGER_DUNS).replace("champion", "new"), "new"
+    )
+    hub.on(minutes=15)
+    hub.sweep()
+    assert needs(desk) == {}
+
+
+def test_late_blocks_that_are_held_need_an_operator(make_hub: MakeHub, desk_at: DeskAt) -> None:
+    hub = make_hub('[deadline]\nlate = "hold"\n')
+    hub.remove_partner("ppl")
+    hub.at(local(CNP, date(2013, 9, 3), 23, 30))
+    send_sync(hub, {"1001": CHAMPION.duns})
+    drop = send(hub, *cuts("1001"))
+    hub.sweep()
+    assert needs(desk_at(hub))["late-held"] == (
+        "1 late block is held",
+        f"meterhub publish --release {drop.id}",
+    )
+    assert status(desk_at(hub), code=3)["edcs"][0]["held_late"] == 1
+
+
+def test_drops_that_nobody_takes_along_need_an_operator_after_five_minutes(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    name = interval_name(hub)
+    hub.stores.mailboxes.part("cnp", name).write_bytes(lse(cuts("1001")))
+    drop = arrive.ended("cnp", name, stores=hub.stores, now=hub.now)
+    assert needs(desk) == {}
+    assert status(desk)["edcs"][0]["under_way"] == 1
+    hub.on(minutes=5)
+    assert needs(desk)["drops-wait"] == (f"1 drop is waiting: {drop.id}", "meterhub sweep")
+
+
+def test_what_is_loaded_and_not_published_needs_an_operator_after_two_quarters_of_an_hour(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    send(only_cnp, *cuts("1001"))
+    only_cnp.on(minutes=29)
+    assert needs(desk_at(only_cnp)) == {}
+    only_cnp.on(minutes=1)
+    assert needs(desk_at(only_cnp))["publication-overdue"] == ("1 load is not published", "meterhub sweep")
+
+
+def test_a_day_that_is_not_judged_needs_an_operator(only_cnp: Hub, desk_at: DeskAt) -> None:
+    only_cnp.at(local(CNP, date(2013, 9, 3), 23, 4))
+    assert needs(desk_at(only_cnp)) == {}
+    only_cnp.on(minutes=2)
+    assert needs(desk_at(only_cnp))["verdict-overdue"] == ("2013-09-02 is not judged", "meterhub sweep")
+
+
+def test_a_broken_upload_is_told_and_needs_nobody(only_cnp: Hub, desk_at: DeskAt) -> None:
+    hub = only_cnp
+    name = interval_name(hub)
+    hub.stores.mailboxes.part("cnp", name).write_bytes(b"0000")
+    arrive.broken("cnp", name, size=4, stores=hub.stores, now=hub.now)
+    hub.on(minutes=30)
+    assert status(desk_at(hub))["edcs"][0]["broken_off"] == 1
+    assert "1 broken off" in desk_at(hub).ask("status").out
+
+
+def test_an_edc_that_is_disabled_is_not_asked_for(make_hub: MakeHub, desk_at: DeskAt) -> None:
+    hub = make_hub()
+    for edc in (CNP, PPL):
+        hub.add_partner(partner_text(edc, "edc") + "disabled = true\n", edc.id)
+    assert status(desk_at(hub))["edcs"] == []
+    assert "No EDC is among the partners" in desk_at(hub).ask("status").out
+
+
+# ── Looking on ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_watching_shows_what_changes_until_it_is_stopped(only_cnp: Hub) -> None:
+    hub = only_cnp
+    screen, terminal = pty.openpty()
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("meterhub"), "--home", hub.home.root, "status", "--watch"],
+        stdin=terminal, stdout=terminal, stderr=terminal,
+        env={**os.environ, NOW: hub.now.isoformat(), "COLUMNS": "200", "LINES": "50", "TERM": "xterm"},
+    ) as watching:  # fmt: skip
+        os.close(terminal)
+        try:
+            _until(screen, "0 of 4")
+            send(hub, *cuts("1001", "1002"))
+            _until(screen, "2 of 4")
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(30) == 0
+        finally:
+            watching.kill()
+            os.close(screen)
+
+
+def _until(screen: int, words: str) -> None:
+    """Read a terminal until it has shown some words."""
+    seen = b""
+    until = time.monotonic() + 30
+    while words.encode() not in seen:
+        assert time.monotonic() < until, seen.decode(errors="replace")
+        if select.select([screen], [], [], 1.0)[0]:
+            seen += os.read(screen, 65_536)
+
+
+def test_watching_is_not_for_programs(only_cnp: Hub, desk_at: DeskAt) -> None:
+    assert desk_at(only_cnp).ask("status", "--watch", "--json").code == 2
