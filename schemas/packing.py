@@ -28,7 +28,7 @@ def unpack(content: bytes, *, limit: int) -> bytes | Fault:
                 out.append(chunk)
             else:
                 out.clear()
-    except (isal_zlib.error, EOFError) as error:
+    except (isal_zlib.error, EOFError) as error:  # type: ignore[misc] # its stub says too little
         found = f"{error} after {size} unpacked bytes"
         return Fault(code="broken-gzip", found=found, wanted="whole gzip data that ends in its own trailer")
     return b"".join(out if size <= HELD else _chunks(content))

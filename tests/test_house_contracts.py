@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs import pipeline
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("exchange", "jobs", "config", "schemas")
 BIN = Path(sys.executable).parent
@@ -81,13 +83,14 @@ def test_rules_and_shapes_open_no_files() -> None:
     assert opened == []
 
 
-def test_each_step_offers_one_function() -> None:
-    for path, module in _modules("jobs/steps"):
-        if path.endswith("__init__.py"):
-            continue
+def test_each_step_of_the_way_offers_one_function_and_it_has_the_steps_name() -> None:
+    # What goes on around the way (uploads, syncs, deadlines) answers several questions a file.
+    steps = {path.rpartition("/")[2].removesuffix(".py"): module for path, module in _modules("jobs/steps")}
+    for step in pipeline.WAY:
+        name = step.__name__
         public = [
             node.name
-            for node in module.body
+            for node in steps[name].body
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
         ]
-        assert len(public) == 1, f"{path} offers {public}"
+        assert public == [name]

@@ -15,7 +15,8 @@ from config.partners import Partner
 from config.settings import Settings
 from exchange.cli import options, show
 from exchange.cli.options import Asked
-from jobs.steps import accept, parse
+from jobs.rules import admission
+from jobs.steps import parse
 from schemas import file_name, receipt, sync_file
 from schemas.drop import FAULTS_KEPT, Outcome
 from schemas.fault import Fault
@@ -71,7 +72,9 @@ def _check(file: Path, edc: Partner, settings: Settings, now: datetime) -> _Chec
     size = file.stat().st_size
     counts: dict[str, Any] = {"bytes": size}
     name = file_name.parse(file.name)
-    fault = name if isinstance(name, Fault) else accept.fault_of(name, sender=edc, size=size)
+    fault = (
+        name if isinstance(name, Fault) else admission.fault_of(name, sender=edc.id, duns=edc.duns, size=size)
+    )
     if fault is not None or isinstance(name, Fault):
         return _Checked(outcome=Outcome.REJECTED, faults=(fault,) if fault else (), counts=counts)
     if size > settings.sftp.max_upload_bytes:

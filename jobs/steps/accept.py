@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config.partners import Partner
+from jobs.rules import admission
 from jobs.stores.ledger import drops
 from jobs.stores.opened import Stores
 from schemas import file_name
 from schemas.drop import Drop, Outcome, Stage
 from schemas.fault import Fault
-from schemas.file_name import FileName, Kind
+from schemas.file_name import FileName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,11 @@ def accept(drop: Drop, *, sender: Partner | None, stores: Stores, now: datetime)
 ):  # fmt: skip
     """Judge a received drop by its name, sender, size and hash."""
     name = file_name.parse(drop.name)
-    fault = name if isinstance(name, Fault) else fault_of(name, sender=sender, size=drop.bytes)
+    if isinstance(name, Fault):
+        fault: Fault | None = name
+    else:
+        duns = sender.duns if sender is not None else None
+        fault = admission.fault_of(name, sender=drop.partner, duns=duns, size=drop.bytes)
     with stores.ledger.write() as tx:
         if fault is not None:
             faults = (fault,)
@@ -78,16 +83,3 @@ def accept(drop: Drop, *, sender: Partner | None, stores: Stores, now: datetime)
             tx, drop, Stage.ACCEPTED, at=now, say={"kind": str(name.kind)}, kind=str(name.kind)
         )
         return Accepted(drop=moved, name=name)
-
-
-def fault_of(name: FileName, *, sender: Partner | None, size: int) -> Fault | None:
-    """What is wrong with a file of a legal name, before it is opened."""
-    if sender is None:
-        return Fault(code="sender", found=name.duns, wanted="a partner that the hub knows")
-    if name.duns != sender.duns:
-        return Fault(code="sender", found=name.duns, wanted=f"{sender.duns}, the DUNS of {sender.id}")
-    if name.kind is Kind.SUMMARY:
-        return Fault(code="kind-not-taken", found=str(name.kind), wanted=f"{Kind.INTERVALS} or {Kind.SYNC}")
-    if size == 0:
-        return Fault(code="empty", found="0 bytes", wanted="a file with content")
-    return None
