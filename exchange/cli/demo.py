@@ -2,7 +2,9 @@
 
 import asyncio
 import multiprocessing
+import shutil
 import socket
+import sys
 import threading
 import time as stopwatch
 from collections.abc import Iterable, Iterator
@@ -46,11 +48,13 @@ _STRANGERS, _REPLACED, _SWITCHED = 5, 2_000, 100
     "--accounts", type=click.IntRange(10), default=100_000, show_default=True, help="Accounts of each EDC."
 )
 @click.option(
-    "--day", type=click.DateTime(["%Y-%m-%d"]), help="The usage day; by default the day before yesterday."
+    "--day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The usage day; by default three days ago, so that all of it is past.",
 )
 def command(asked: Asked, *, accounts: int, day: datetime | None) -> int:
     """Play a whole night through real SFTP, in a new home, and say what happened."""
-    usage_day = day.date() if day is not None else asked.clock().date() - timedelta(days=2)
+    usage_day = day.date() if day is not None else asked.clock().date() - timedelta(days=3)
     night = Night(
         day=usage_day,
         accounts=accounts,
@@ -297,10 +301,14 @@ class _Demo:
         )
         faulty = next((r for r in self.receipts.values() if r["outcome"] == "partial"), None)
         here = _from_here(self.home.root)
-        looks = [f"meterhub --home {here} status --day {self.night.day}", f"meterhub --home {here} sync list"]
+        meterhub = "meterhub" if shutil.which("meterhub") else _from_here(Path(sys.argv[0]))
+        looks = [
+            f"{meterhub} --home {here} status --day {self.night.day}",
+            f"{meterhub} --home {here} sync list",
+        ]
         if faulty is not None:
-            looks.insert(1, f"meterhub --home {here} explain {faulty['drop']}    # the bucket with faults")
-        looks.append(f"meterhub --home {here} query '{_MWH}'")
+            looks.insert(1, f"{meterhub} --home {here} explain {faulty['drop']}    # the bucket with faults")
+        looks.append(f"{meterhub} --home {here} query '{_MWH}'")
         self.console.print("Where to look next:", *(f"  {look}" for look in looks), sep="\n", soft_wrap=True)
         self.console.print(f"  ls {here}/sftp_root/*/    # what partners see", soft_wrap=True)
 
