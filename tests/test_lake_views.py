@@ -91,7 +91,7 @@ DROPS = st.lists(
 EXAMPLE = itertools.count()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(drops=DROPS)
 def test_what_is_current_now_and_at_any_instant_is_what_counting_by_hand_gives(
     long_lived: Hub, drops: list[list[Cut]]
