@@ -7,7 +7,6 @@ an unclaimed EGS or an operator's hold gave free, each to whoever is of record n
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -92,9 +91,6 @@ class _Release:
         for (reason, duns), ids in self.still.items():
             outbox.rehold(tx, ids, reason=reason, egs_duns=duns)
 
-    def __bool__(self) -> bool:
-        return bool(self.published or self.never or self.still)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
@@ -138,12 +134,12 @@ class _Run:
         """Lay out what became current, and what is held no more."""
         with self.stores.ledger.read() as tx:
             new = loads.between(tx, edc=self.edc.id, after_seq=self.after, through_seq=self.through)
-            waiting = outbox.held(tx, edc=self.edc.id)
+            waiting = outbox.files_held(tx, edc=self.edc.id, why=self._may_be_free(tx, release))
+        if self.after == self.through and not waiting:
+            return []
         drafts = Drafts(layout.staging(self.stores, self.edc.id))
         hold = [held for file in new if file.kind == "usage" for held in self._share_out(file, drafts)]
         freed = self._free(waiting, release, drafts)
-        if self.after == self.through and not freed:
-            return []
         made = drafts.finish()
         with self.stores.ledger.write() as tx:
             publication_id = self._record(tx, made)
@@ -151,6 +147,18 @@ class _Run:
             freed.record(tx, publication_id=publication_id, at=self.now)
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
         return made
+
+    def _may_be_free(self, tx: Connection, release: Collection[str]) -> list[tuple[str, str]]:
+        """Of the reasons and EGS DUNS for which blocks are held, those that may be gone since the last
+        publication: by another sync, a new partner, an operator's word.
+        """
+        other_sync = outbox.last_sync(tx, self.edc.id) != self.sync.id
+        duns = {egs.duns for egs in self.egss}
+        return [
+            (reason, egs_duns)
+            for reason, egs_duns in outbox.held_counts(tx, self.edc.id)
+            if (release if reason == "late" else other_sync or egs_duns in duns)
+        ]
 
     def rewrite(self) -> list[Draft]:
         """Write withdrawn files again, without the accounts that their EGS has lost."""
@@ -191,13 +199,15 @@ class _Run:
                 since=self.now,
             )
 
-    def _free(self, waiting: list[Held], release: Collection[str], drafts: Drafts) -> _Release:
-        """Publish what was held for a reason that is gone."""
+    def _free(self, waiting: list[int], release: Collection[str], drafts: Drafts) -> _Release:
+        """Publish what was held for a reason that is gone, of these lake files."""
         freed = _Release()
         with self.stores.ledger.read() as tx:
-            lake_files = loads.by_ids(tx, sorted({held.lake_file_id for held in waiting}))
-        for file_id, group in groupby(waiting, key=lambda held: held.lake_file_id):
-            self._free_of(lake_files[file_id], list(group), release, drafts, freed)
+            lake_files = loads.by_ids(tx, waiting)
+        for file_id in waiting:
+            with self.stores.ledger.read() as tx:
+                held = outbox.held_of(tx, file_id)
+            self._free_of(lake_files[file_id], held, release, drafts, freed)
         return freed
 
     def _free_of(
@@ -209,7 +219,7 @@ class _Run:
         for held, place, duns in zip(waiting, owners.place.tolist(), owners.duns.to_pylist(), strict=True):
             if held.reason == "late" and file.drop_id not in release:
                 continue
-            if place >= 0 and held.reason == "unclaimed" and held.since < oldest:
+            if held.reason == "unclaimed" and held.since < oldest:
                 freed.never.setdefault("unclaimed for too long", []).append(held.id)
             elif place >= 0:
                 out[f"{held.account}{versions.BETWEEN}{held.channel}"] = place
@@ -236,6 +246,8 @@ class _Run:
         for file in lake_files.values():
             held = contents.filter(pc.equal(contents["lake_file_id"], file.id))
             rows = self._rows(file, versions.key(held))
+            # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
+            rows = rows.filter(pa.array(self._is_current(file, rows)))
             place = self._owners(rows["account"]).place
             place = np.where(place == mine, place, np.int32(Nobody.DEFAULT_SERVICE))
             drafts.add(

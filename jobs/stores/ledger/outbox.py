@@ -1,5 +1,6 @@
 """Publications, outbound files, what is held back, and who collected what, in the ledger."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any
@@ -72,6 +73,13 @@ def cursor(tx: Connection, edc: str) -> int:
     """The last load of an EDC that a publication has looked at."""
     where = _pub.c.edc == edc
     return int(tx.execute(select(func.max(_pub.c.through_seq)).where(where)).scalar_one() or 0)
+
+
+def last_sync(tx: Connection, edc: str) -> str:
+    """The sync that the latest publication of an EDC went by; empty before the first."""
+    query = select(_pub.c.sync_id).where(_pub.c.edc == edc)
+    query = query.order_by(_pub.c.through_seq.desc(), _pub.c.id.desc()).limit(1)
+    return tx.execute(query).scalar_one_or_none() or ""
 
 
 def begin(
@@ -234,6 +242,25 @@ def held(tx: Connection, *, edc: str, reason: str = "") -> list[Held]:
     where = (_held.c.edc == edc) & _held.c.released_at.is_(None)
     if reason:
         where &= _held.c.reason == reason
+    return _held_rows(tx, where)
+
+
+def held_of(tx: Connection, lake_file_id: int) -> list[Held]:
+    """What is held back of one lake file's blocks, by account and channel."""
+    return _held_rows(tx, (_held.c.lake_file_id == lake_file_id) & _held.c.released_at.is_(None))
+
+
+def files_held(tx: Connection, *, edc: str, why: Collection[tuple[str, str]]) -> list[int]:
+    """The lake files of which any block is held for one of these reasons and EGS DUNS, by id."""
+    found: set[int] = set()
+    for reason, duns in why:
+        where = (_held.c.edc == edc) & _held.c.released_at.is_(None)
+        where &= (_held.c.reason == reason) & (_held.c.egs_duns == duns)
+        found.update(tx.execute(select(_held.c.lake_file_id).where(where).distinct()).scalars())
+    return sorted(found)
+
+
+def _held_rows(tx: Connection, where: ColumnElement[bool]) -> list[Held]:
     query = select(*_HELD_COLUMNS).where(where)
     query = query.order_by(_held.c.lake_file_id, _held.c.account, _held.c.channel)
     return [Held(**row._asdict()) for row in tx.execute(query)]
