@@ -370,6 +370,20 @@ def test_a_file_with_a_lost_account_is_written_again_without_it(hub: Hub) -> Non
     assert accounts_found(hub, KEYSTONE.id) == ["C"]
 
 
+def test_what_was_superseded_is_not_written_again_behind_its_newer_version(hub: Hub) -> None:
+    roster = {"A": CHAMPION.duns, "B": CHAMPION.duns, "C": CHAMPION.duns}
+    send_sync(hub, roster)
+    send(hub, *(Cut(account=account, day=DAY) for account in roster))
+    hub.sweep()
+    hub.on(minutes=15)
+    send(hub, Cut(account="B", day=DAY, wh=777, stamp="20130903080000"))
+    hub.sweep()
+    hub.on(days=1)
+    send_sync(hub, roster | {"C": BLUEBONNET.duns})
+    by_name = hub.outbound(CHAMPION.id)
+    assert sorted(tuple(blocks["account"].to_pylist()) for blocks in by_name.values()) == [("A",), ("B",)]
+
+
 def test_a_file_that_was_collected_whole_is_withdrawn_and_not_written_again(hub: Hub) -> None:
     a_night(hub, {"A": CHAMPION.duns, "B": CHAMPION.duns})
     (old,) = laid(hub, CHAMPION)
