@@ -76,8 +76,10 @@ def cursor(tx: Connection, edc: str) -> int:
 
 
 def last_sync(tx: Connection, edc: str) -> str:
-    """The sync that the latest publication of an EDC went by; empty before the first."""
-    query = select(_pub.c.sync_id).where(_pub.c.edc == edc)
+    """The sync that the latest publication of an EDC went by; empty before the first. Those that only wrote
+    withdrawn files again looked at nothing new.
+    """
+    query = select(_pub.c.sync_id).where((_pub.c.edc == edc) & (_pub.c.replaces == ""))
     query = query.order_by(_pub.c.through_seq.desc(), _pub.c.id.desc()).limit(1)
     return tx.execute(query).scalar_one_or_none() or ""
 
