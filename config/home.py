@@ -64,9 +64,15 @@ class Home:
     def locks(self) -> Path:
         return self.state / "locks"
 
+    @property
+    def bans(self) -> Path:
+        """One small file for each address that is shut out."""
+        return self.state / "bans"
+
     def folders(self) -> dict[Path, int]:
         """Every folder a home has, parents first, with its mode."""
-        private = (self.host_keys, self.state, self.archive, self.lake, self.staging, self.logs, self.locks)
+        kept = (self.archive, self.lake, self.staging, self.logs, self.locks, self.bans)
+        private = (self.host_keys, self.state, *kept)
         shared = (self.root, self.partners.parent, self.partners, self.sftp_root)
         return {**dict.fromkeys(shared, 0o755), **dict.fromkeys(private, 0o700)}
 

@@ -61,6 +61,10 @@ class Partners:
     def egss(self) -> tuple[Partner, ...]:
         return tuple(one for one in self.by_id.values() if one.role is Role.EGS)
 
+    def any_from(self, source: IPv4Network | IPv6Network) -> bool:
+        """Whether a partner's `allow_from` names addresses of that network."""
+        return any(source.overlaps(network) for one in self.by_id.values() for network in one.allow_from)
+
     def by_duns(self, role: Role, duns: str) -> Partner | None:
         """The one partner of that role with that DUNS."""
         return next((one for one in self.by_id.values() if one.role is role and one.duns == duns), None)

@@ -59,6 +59,10 @@ class Sftp:
     idle_seconds: int = _whole(900, 1, 86_400)
     keepalive_seconds: int = _whole(30, 1, 3_600)
     max_upload_bytes: int = _whole(2 << 30, 1, 1 << 50)
+    ban_score: int = _whole(30, 0, 100_000)
+    ban_watch_minutes: int = _whole(30, 1, 10_080)
+    ban_minutes: int = _whole(15, 1, 10_080)
+    ban_most_hours: int = _whole(24, 1, 8_760)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ from config.home import Home
 from config.partners import Partner
 from config.settings import Settings
 from exchange import keys, lock
+from exchange.addresses import Source
+from exchange.bans import Bans
 from exchange.desk import Refused, SessionInfo
 from exchange.server import Doors
 from jobs import executor, pipeline
@@ -44,6 +46,9 @@ class Counter:
     def partner(self, login: str) -> Partner | None:
         found = self._stores.partners.current().get(login)
         return None if found is None or found.disabled else found
+
+    def is_listed(self, source: Source) -> bool:
+        return self._stores.partners.current().any_from(source)
 
     def mailbox(self, partner: Partner, folder: str) -> Path:
         return self._stores.mailboxes.folder(partner.id, folder)
@@ -128,7 +133,7 @@ class Hub:
         self.schedule = Schedule(self.stores, clock)
         # The schedule's clock may be set: it is asked for each time.
         desk = Counter(self.stores, lambda: self.schedule.clock(), self.schedule.wake)  # noqa: PLW0108
-        self.doors = Doors(desk, settings.sftp, host_keys)
+        self.doors = Doors(desk, settings.sftp, host_keys, Bans(home.bans, desk.now))
 
     async def start(self) -> None:
         """Take up what lay between two steps, then open the doors, then begin to sweep.

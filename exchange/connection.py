@@ -24,6 +24,7 @@ _BY_US = 11  # disconnected by application: what follows is shown to the client'
 _SHORTAGE = 4  # RFC 4254, section 5.1: resource shortage
 _BUFFER = 256 * 1024  # bytes of answers that may wait for the network before a session is held back
 PARTING = 1.0  # seconds that a client has to hear why it is sent away
+_NOT_SSH = (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported, asyncssh.MACError)
 _LONGEST_LOGIN = 64  # characters of a stranger's login that are logged
 
 log = structlog.get_logger()
@@ -135,6 +136,7 @@ class Login(asyncssh.SSHServer):
         self._reason = ""
         self._greeted = False
         self._touched = 0.0
+        self._began = monotonic()
         self._idle: asyncio.TimerHandle | None = None
         self._connection: asyncssh.SSHServerConnection
 
@@ -155,6 +157,11 @@ class Login(asyncssh.SSHServer):
                 tries=self._failures,
                 client=self._connection.get_extra_info("client_version", ""),
             )
+        if self.partner is None and not self._turned_away:
+            if isinstance(exc, _NOT_SSH):
+                self._shared.defender.note(self.address, "not-ssh")
+            elif monotonic() - self._began >= self._shared.limits.login_seconds:
+                self._shared.defender.note(self.address, "slow-login")
         self._closed(self)
 
     # ── Logging in ───────────────────────────────────────────────────────────────────────────────
@@ -192,10 +199,12 @@ class Login(asyncssh.SSHServer):
             self._asked = True
             return
         self._failures += 1
+        self._shared.defender.note(self.address, "failed-login")
         if self._failures >= self._shared.limits.max_auth_tries:
-            self._turn_away("too-many-tries", "too many tries; check which key you use")
+            self.turn_away("too-many-tries", "too many tries; check which key you use")
 
-    def _turn_away(self, reason: str, words: str) -> None:
+    def turn_away(self, reason: str, words: str) -> None:
+        """End it before anybody has logged in."""
         self._reason = reason
         self._turned_away = True
         self._connection.disconnect(_NO_MORE_TRIES, words)
@@ -208,12 +217,13 @@ class Login(asyncssh.SSHServer):
         if refusal is None:
             self._welcome = self._candidate
             return True
-        self._turn_away(*refusal)
+        self.turn_away(*refusal)
         return False
 
     def auth_completed(self) -> None:
         assert self._welcome is not None, "nobody is let in whose key was not proved"
         self.partner = self._welcome
+        self._shared.defender.forgive(self.address, "failed-login", self._failures)
         self.client_version = self._connection.get_extra_info("client_version", "")
         self.touch()
         self._watch()

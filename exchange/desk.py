@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from config.partners import Partner
+from exchange.addresses import Source
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of the hub's
@@ -42,6 +43,10 @@ class Desk(Protocol):
 
     def partner(self, login: str) -> Partner | None:
         """Who logs in under that name by the partner files as they are now; None: nobody, or disabled."""
+        ...
+
+    def is_listed(self, source: Source) -> bool:
+        """Whether some partner's `allow_from` names addresses of it."""
         ...
 
     def mailbox(self, partner: Partner, folder: str) -> Path:

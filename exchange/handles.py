@@ -15,6 +15,7 @@ import structlog
 from config.partners import Partner
 from config.settings import Sftp
 from exchange import keys, listing, namespace, readings, uploads
+from exchange.defender import Defender
 from exchange.desk import Desk, Refused, SessionInfo
 from exchange.listing import Listing
 from exchange.namespace import FOLDERS, Folder, Place
@@ -39,6 +40,7 @@ class Shared:
     threads: Threads
     claims: Claims
     recent: Recent
+    defender: Defender
 
 
 class Handles:

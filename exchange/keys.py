@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import asyncssh
@@ -12,6 +11,7 @@ import asyncssh
 from config.authorized_key import AuthorizedKey
 from config.errors import OperatorError
 from config.partners import Partner
+from exchange import addresses
 
 _HOST_KEYS: Mapping[str, tuple[str, dict[str, int]]] = {
     "ssh_host_ed25519_key": ("ssh-ed25519", {}),
@@ -103,16 +103,9 @@ def refusal(
         return "key-removed", "this key is no longer listed for this login; ask the hub's operator"
     if key.expires is not None and today > key.expires:
         return "key-expired", f"this key expired on {key.expires}; send the hub's operator a new public key"
-    if partner.allow_from and not any(plain(address) in network for network in partner.allow_from):
+    if partner.allow_from and not any(addresses.plain(address) in network for network in partner.allow_from):
         return "address", f"this login does not open to {address}; the hub's operator keeps the list"
     return None
-
-
-def plain(address: str) -> IPv4Address | IPv6Address:
-    """The address that a text names; of an IPv4 address written as IPv6, the IPv4 one."""
-    found = ip_address(address)
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    return mapped or found
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """The listener: the algorithms it speaks, how many may come in, and how it closes.
 
-To run it: `doors = Doors(desk, settings.sftp, keys.load_host_keys(home.host_keys))`, then
+To run it: `doors = Doors(desk, settings.sftp, keys.load_host_keys(home.host_keys), bans)`, then
 `await doors.start()`, and in the end `await doors.drain()`. It is fastest on uvloop's event loop.
 """
 
@@ -14,8 +14,10 @@ import asyncssh
 import structlog
 
 from config.settings import Sftp
-from exchange import connection, keys
+from exchange import addresses, connection, defender, keys
+from exchange.bans import Ban, Bans
 from exchange.connection import Connection, Login
+from exchange.defender import Defender
 from exchange.desk import Desk
 from exchange.handles import Shared
 from exchange.threads import Threads
@@ -47,11 +49,20 @@ log = structlog.get_logger()
 class Doors:
     """The SFTP server. Made, started and drained on one event loop."""
 
-    def __init__(self, desk: Desk, limits: Sftp, host_keys: Sequence[asyncssh.SSHKeyPair]) -> None:
+    def __init__(
+        self, desk: Desk, limits: Sftp, host_keys: Sequence[asyncssh.SSHKeyPair], bans: Bans
+    ) -> None:
         connection.require_hooks()
         self._limits = limits
+        threads = Threads(_THREADS)
+        self.defender = Defender(bans, limits, desk=desk, threads=threads, banned=self._shut_out)
         self._shared = Shared(
-            desk=desk, limits=limits, threads=Threads(_THREADS), claims=Claims(), recent=Recent()
+            desk=desk,
+            limits=limits,
+            threads=threads,
+            claims=Claims(),
+            recent=Recent(),
+            defender=self.defender,
         )
         self._options = _options(limits, host_keys, self._new_login)
         self._logins: set[Login] = set()
@@ -95,6 +106,7 @@ class Doors:
         if gone:
             await asyncio.wait(gone, timeout=2 * connection.PARTING)
         await self._server.wait_closed()
+        await self.defender.settle()
         await asyncio.to_thread(self._shared.threads.close)
         log.info("doors.closed", sessions=len(tasks), late=len(late))
 
@@ -102,11 +114,14 @@ class Doors:
         """Why nobody else can come in from there: a code for the log, and words. None: there is room."""
         if self._server is None or not self._server.is_serving():
             return "stopping", "the hub is stopping; connect again in a few minutes"
+        if (ban := self.defender.ban_on(address)) is not None:
+            return "banned", defender.words(ban)
         if len(self._logins) >= self._limits.max_connections:
             return "connections", "too many connections; try again later"
         if sum(login.partner is None for login in self._logins) >= self._limits.max_unauthenticated:
             return "unauthenticated", "too many connections are logging in; try again later"
         if self._addresses[address] >= self._limits.max_connections_per_address:
+            self.defender.note(address, "too-many-connections")
             return "address", "too many connections from your address"
         return None
 
@@ -119,6 +134,12 @@ class Doors:
         self._logins.add(made.login)
         self._parting.add(made)
         self._addresses[address] += 1
+
+    def _shut_out(self, ban: Ban) -> None:
+        """Whoever has logged in from there may stay; nobody else has a try left."""
+        for login in list(self._logins):
+            if login.partner is None and addresses.source(login.address) == ban.source:
+                login.turn_away("banned", defender.words(ban))
 
     def _new_login(self) -> Login:
         return Login(self._shared, self._forget)
@@ -139,7 +160,7 @@ class _Gate(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
         peer = transport.get_extra_info("peername")
-        address = str(keys.plain(peer[0]))
+        address = str(addresses.plain(peer[0]))
         refusal = self._doors.refuses(address)
         if refusal is not None:
             reason, words = refusal

@@ -142,6 +142,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         except Malformed as error:
             self._reason = "malformed"
             bound.warning("session.malformed", found=str(error))
+            self._shared.defender.note(self._link.address, "malformed")
         except Exception:  # noqa: BLE001 - logged here; nobody awaits a session
             self._reason = "failed"
             bound.exception("session.failed")

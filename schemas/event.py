@@ -68,6 +68,14 @@ EVENTS: Mapping[str, Event] = {
     "login.refused": Event(
         "somebody tried to log in and could not", ("login", "address", "reason", "tries", "client")
     ),
+    "address.banned": Event(
+        "an address failed too often and is shut out for a time", ("address", "reason", "until", "times")
+    ),
+    "address.spared": Event(
+        "one failed too often that some partner's allow_from names; it is not banned", ("address", "reason")
+    ),
+    "ban.lifted": Event("an operator let an address in again", ("address",)),
+    "ban.unreadable": Event("a file among the bans is none of ours; it bans nobody", ("file", "why")),
     "session.opened": Event(
         "a partner has logged in, with this key", ("session", "partner", "address", "client", "key")
     ),

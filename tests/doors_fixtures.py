@@ -18,9 +18,12 @@ import asyncssh
 import paramiko
 import uvloop
 
+from config.home import Home
 from config.partners import Partner, PartnersFolder
 from config.settings import Sftp
 from exchange import keys, namespace
+from exchange.addresses import Source
+from exchange.bans import Bans
 from exchange.desk import Desk, Refused, SessionInfo
 from exchange.server import Doors
 
@@ -60,6 +63,9 @@ class SmallDesk:
     def partner(self, login: str) -> Partner | None:
         found = self.partners.current().get(login)
         return None if found is None or found.disabled else found
+
+    def is_listed(self, source: Source) -> bool:
+        return self.partners.current().any_from(source)
 
     def mailbox(self, partner: Partner, folder: str) -> Path:
         path = self.root / partner.id / folder
@@ -156,6 +162,7 @@ class Door:
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         (host_keys / "ssh_host_ed25519_key").write_bytes(host_key.export_private_key())
         self.host_key = host_key.export_public_key().decode().strip()
+        self.bans = Bans(Home(home).bans, self._hub.now)
         self._limits = limits
         self._host_keys = keys.load_host_keys(host_keys)
         self._ready: Future[None] = Future()
@@ -185,7 +192,7 @@ class Door:
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         try:
-            self.doors = Doors(self._hub, self._limits, self._host_keys)
+            self.doors = Doors(self._hub, self._limits, self._host_keys, self.bans)
             await self.doors.start()
         except BaseException as error:
             self._ready.set_exception(error)
@@ -374,8 +381,11 @@ def until(ask: Callable[[], Any]) -> Any:
 def open_door(
     home: Path, *, hub: Desk | None = None, partners: Path | None = None, **limits: Any
 ) -> Iterator[Door]:
-    """An open door: before a small desk of its own, or before `hub`, whose partners' files are in `partners`."""
-    door = Door(home, replace(Sftp(), port=0, **limits), hub, partners)
+    """An open door: before a small desk of its own, or before `hub`, whose partners' files are in `partners`.
+
+    It bans nobody unless it is told to: the tests all come from one address, and fail on purpose.
+    """
+    door = Door(home, replace(Sftp(), **{"port": 0, "ban_score": 0, **limits}), hub, partners)
     door.start()
     try:
         yield door

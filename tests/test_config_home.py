@@ -43,7 +43,16 @@ def test_what_the_hub_knows_is_for_its_own_user_alone(tmp_path: Path) -> None:
     made = hub.lay_out()
     assert hub.root in made
     assert hub.state in made
-    for folder in (hub.state, hub.archive, hub.lake, hub.staging, hub.logs, hub.locks, hub.host_keys):
+    for folder in (
+        hub.state,
+        hub.archive,
+        hub.lake,
+        hub.staging,
+        hub.logs,
+        hub.locks,
+        hub.bans,
+        hub.host_keys,
+    ):
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not hub.state.is_relative_to(hub.sftp_root)
 

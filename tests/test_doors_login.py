@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from config.errors import OperatorError
 from doors_fixtures import SECONDS, Door, open_door
-from exchange import connection, keys
+from exchange import addresses, connection, keys
 
 EXPIRED = 'expires = "2020-01-31"'
 
@@ -106,8 +106,8 @@ def test_a_login_opens_only_to_its_addresses(door: Door) -> None:
 
 
 def test_an_ipv4_address_written_as_ipv6_is_the_same() -> None:
-    assert str(keys.plain("::ffff:192.0.2.7")) == "192.0.2.7"
-    assert str(keys.plain("2001:db8::7")) == "2001:db8::7"
+    assert str(addresses.plain("::ffff:192.0.2.7")) == "192.0.2.7"
+    assert str(addresses.plain("2001:db8::7")) == "2001:db8::7"
 
 
 def heard_by(door: Door, login: str) -> list[str]:

@@ -17,6 +17,10 @@ from config.errors import MeterhubError
 # Each command's module, whose `command` it is, and what it answers. A module is imported when its
 # command is run and not before: help comes at once, and no command waits for what another needs.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "bans": (
+        "exchange.cli.bans",
+        "Addresses that failed at the doors too often and are shut out for a time.",
+    ),
     "check": (
         "exchange.cli.check",
         "Judge a file as the hub would, without taking it in: name, sender, packing, every line.",

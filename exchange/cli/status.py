@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from exchange import needs, tonight
+from exchange.bans import Bans
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from exchange.needs import Need
@@ -52,8 +53,13 @@ def command(asked: Asked, *, day: datetime | None, watch: bool) -> int:
                 except KeyboardInterrupt:
                     pass  # this is how watching ends
         else:
-            answer = tonight.as_json(seen) | {"needs": [asdict(need) for need in needed]}
-            asked.show(answer, _shown(seen, needed))
+            banned = Bans(asked.home.bans, asked.clock).in_force()
+            answer = tonight.as_json(seen) | {
+                "bans": [ban.as_json() for ban in banned],
+                "needs": [asdict(need) for need in needed],
+            }
+            shut_out = f"Addresses banned: {len(banned)} (meterhub bans list)"
+            asked.show(answer, *([shut_out] if banned else []), _shown(seen, needed))
     return 3 if needed else 0
 
 
