@@ -41,8 +41,8 @@ check: $(READY) ## lint, types and which way imports run
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(READY) ## loading a bucket of 50,000 accounts, beside a bare script that does the least possible
-	$(BIN)/python tests/bench/load.py
+bench: $(READY) ## how fast a hub is, beside a bare script, DuckDB and Polars; ONLY=night or ONLY=questions
+	$(BIN)/python tests/bench/ratios.py $(if $(ONLY),--only $(ONLY))
 
 lock: ## work out requirements.txt anew from pyproject.toml; UPGRADE=--upgrade takes what is newest
 	@test -x .cache/lock/bin/pip-compile || { $(PYTHON) -m venv .cache/lock && .cache/lock/bin/python -m pip install --quiet 'pip-tools>=7.4,<8'; }

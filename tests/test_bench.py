@@ -1,14 +1,17 @@
 """The yardstick of `make bench` does what the hub does, and the bench answers."""
 
+import gzip
 import json
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 
-from schemas import interval_file
+from schemas import interval_file, interval_text
 from schemas.block import COMMITTED
 from schemas.sample import EDCS, Night
 
@@ -16,8 +19,12 @@ BENCH = Path(__file__).parent / "bench"
 
 
 def _run(script: str, *options: str, here: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCH / script), *options]
-    environment = {"PYTHONPATH": str(BENCH.parents[1]), "PATH": ""}
+    return _python(str(BENCH / script), *options, here=here)
+
+
+def _python(*options: str, here: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *options]
+    environment = {"PYTHONPATH": f"{BENCH.parents[1]}:{BENCH}", "PATH": ""}
     return subprocess.run(
         command, cwd=here, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
@@ -47,4 +54,56 @@ def test_the_bench_times_a_bucket_a_sync_and_a_publication(tmp_path: Path) -> No
     assert [len(line["hub"]) for line in answer["lines"].values()] == [2, 2, 2]
     assert answer["ratio"] > 0
     assert answer["peak_mib"]["hub"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+_PEER = "import sys, peers; from pathlib import Path; getattr(peers, sys.argv[1])(*map(Path, sys.argv[2:]))"
+
+
+@pytest.mark.parametrize("peer", ["padded", "by_lines", "frames"])
+def test_every_peer_gives_the_readings_that_the_hub_reads(peer: str, tmp_path: Path) -> None:
+    file = Night(day=date(2013, 9, 1), accounts=200, estimated=0.3).bucket_of(EDCS[0], 0)
+    (tmp_path / file.name).write_bytes(file.content)
+    ran = _python("-c", _PEER, peer, file.name, "out.parquet", here=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    parsed = interval_file.parse(
+        file.content,
+        stamp="",
+        zone=EDCS[0].zone,
+        channels=frozenset("41"),
+        max_accounts=200,
+        latest=date(2013, 9, 2),
+    )
+    columns = ["account", "channel", "stamp", "origin", "wh", "status", "wh_total", "estimated"]
+    found = pq.read_table(tmp_path / "out.parquet").select(columns).to_pylist()
+    wanted = parsed.blocks.select(columns).to_pylist()
+    by_key = [sorted(rows, key=lambda row: (row["account"], row["channel"])) for rows in (found, wanted)]
+    assert by_key[0] == by_key[1]
+
+
+def test_duckdb_writes_the_lse_that_the_hub_writes(tmp_path: Path) -> None:
+    night = Night(day=date(2013, 9, 1), accounts=200, estimated=0.3, net_metered=0.0, default_service=0.0)
+    roster = night.roster(EDCS[0])
+    pq.write_table(roster, tmp_path / "roster.parquet")
+    blocks = night.blocks(EDCS[0], 0, 200, day=night.day)
+    pq.write_table(blocks, tmp_path / "lake.parquet")
+    command = (
+        "import peers; from pathlib import Path; "
+        f"peers.string_agg(Path('lake.parquet'), Path('roster.parquet'), "
+        f"{ {egs.duns: egs.id for egs in night.egss} }, Path('out'))"
+    )
+    ran = _python("-c", command, here=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    for egs in night.egss:
+        mine = pc.equal(roster["egs_duns"], egs.duns)
+        text = gzip.decompress((tmp_path / "out" / f"{egs.id}.lse.gz").read_bytes())
+        assert text == interval_text.render(blocks.filter(mine)).text.to_pybytes()
+
+
+def test_the_table_has_a_ratio_for_every_peer(tmp_path: Path) -> None:
+    ran = _run("ratios.py", "--accounts", "100", "--runs", "1", "--json", here=tmp_path)
+    assert ran.returncode in {0, 1}, ran.stderr
+    lines = json.loads(ran.stdout)
+    assert {line["peer"] for line in lines} >= {"bare script", "Polars", "DuckDB, null padding"}
+    assert all(line["ratio"] > 0 and len(line["hub"]) == len(line["other"]) == 1 for line in lines)
     assert list(tmp_path.iterdir()) == []

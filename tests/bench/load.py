@@ -36,7 +36,7 @@ from jobs.executor import make_executor
 from jobs.steps import arrive
 from jobs.stores.opened import Stores
 from schemas.drop import Outcome
-from schemas.sample import EDCS, EGSS, Night, SampleFile
+from schemas.sample import EDCS, EGSS, Egs, Night, SampleFile
 
 FIRST_DAY = date(2013, 9, 1)
 EDC = EDCS[0]
@@ -93,13 +93,13 @@ def held() -> int:
 class BenchHub:
     """A hub's home, and workers as `meterhub serve` has them: one that loads, one for everything else."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, egss: tuple[Egs, ...] = EGSS) -> None:
         home = Home(root)
         home.lay_out()
         home.settings_file.write_text("workers = 1\n")
         ours = {"role": Role.EDC, "name": EDC.name, "duns": EDC.duns, "zone": str(EDC.zone)}
         (home.partners / f"{EDC.id}.toml").write_text(partner_file.new(id=EDC.id, **ours))
-        for egs in EGSS:
+        for egs in egss:
             theirs = partner_file.new(id=egs.id, role=Role.EGS, name=egs.name, duns=egs.duns)
             (home.partners / f"{egs.id}.toml").write_text(theirs)
         self.home = home
