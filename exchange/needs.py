@@ -1,12 +1,13 @@
-"""What needs an operator, each with the command to run. By the ledger alone."""
+"""What needs an operator, each with the command to run. By the ledger and the partners' files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from exchange.tonight import OfEdc, Tonight
+from jobs.rules import expiry
 from jobs.stores.ledger import drops, outbox, standing, syncs
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY
@@ -30,7 +31,7 @@ def needed(seen: Tonight, *, stores: Stores) -> tuple[Need, ...]:
         needs = [*_unmoved(tx, seen.at), *_held_syncs(tx)]
         for edc in seen.edcs:
             needs += [*_unsaid(edc), *_held_back(edc, tx), *_overdue(edc, tx, stores=stores, now=seen.at)]
-    return tuple(needs)
+    return (*needs, *_ending_keys(stores, seen.at.date()))
 
 
 def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:
@@ -92,6 +93,20 @@ def _overdue(edc: OfEdc, tx: Connection, *, stores: Stores, now: datetime) -> It
         first = drops.first_arrival(tx, edc.edc)
         if first is not None and first <= edc.deadline:
             yield _need("verdict-overdue", edc.edc, f"{edc.usage_day} is not judged", "sweep")
+
+
+def _ending_keys(stores: Stores, today: date) -> Iterator[Need]:
+    """Partners that will soon stand before a closed door: the last of their keys ends."""
+    for partner in stores.partners.current().by_id.values():
+        last = expiry.last_day(key.expires for key in partner.keys)
+        left = None if last is None or partner.disabled else expiry.days_left(last, today=today)
+        if left is None or left > max(expiry.AHEAD):
+            continue
+        when = "today" if left == 0 else "in 1 day" if left == 1 else f"in {left} days"
+        what = f"its last key expired on {last}: it cannot log in"
+        if left >= 0:
+            what = f"its last key expires on {last}, {when}"
+        yield _need("key-expires", partner.id, what, f"partner key add {partner.id} FILE")
 
 
 def _need(code: str, partner: str, what: str, run: str) -> Need:

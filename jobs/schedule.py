@@ -21,7 +21,7 @@ from config.partners import Partner
 from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
-from jobs.steps import arrive, retain, sync
+from jobs.steps import arrive, expiry, retain, sync
 from jobs.stores.ledger import drops, runs, syncs
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY
@@ -126,6 +126,7 @@ class Schedule:
                     self.settle_down()
             retain.retain(stores=self.stores, now=now)
             arrive.discard_broken(stores=self.stores, now=now)
+            expiry.warn(stores=self.stores, now=now)
 
     def _sweep(self) -> None:
         """A sweep by the clock. What stops it is told, and the next one begins all the same."""

@@ -76,6 +76,10 @@ EVENTS: Mapping[str, Event] = {
     ),
     "ban.lifted": Event("an operator let an address in again", ("address",)),
     "ban.unreadable": Event("a file among the bans is none of ours; it bans nobody", ("file", "why")),
+    "key.expiring": Event(
+        "a partner's key ends in so many days, and so many others of it last longer; 30, 14 and 3 days ahead",
+        ("expires", "days", "others"),
+    ),
     "session.opened": Event(
         "a partner has logged in, with this key", ("session", "partner", "address", "client", "key")
     ),

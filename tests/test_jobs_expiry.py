@@ -1,0 +1,161 @@
+"""Keys that end are warned of 30, 14 and 3 days ahead, once each, and whoever loses the last one is named."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncssh
+import pytest
+
+from config.partners import PartnersFolder
+from exchange import keys
+from hub_fixtures import Hub
+from jobs.rules import expiry
+from jobs.steps.expiry import warn
+from look_fixtures import Desk
+
+END = date(2013, 12, 31)
+MakeHub = Callable[..., Hub]
+
+
+@pytest.fixture
+def quiet(make_hub: MakeHub) -> Hub:
+    """A hub without EDCs, which would need an operator, 40 days before END."""
+    hub = make_hub()
+    for name in ("cnp", "ppl"):
+        hub.remove_partner(name)
+    hub.at(days_before(40))
+    return hub
+
+
+def days_before(days: int) -> datetime:
+    return datetime.combine(END - timedelta(days=days), datetime.min.time(), UTC)
+
+
+def key(expires: date | None = None) -> str:
+    line = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    return f'"{line}"' if expires is None else f'{{ key = "{line}", expires = {expires} }}'
+
+
+def give(hub: Hub, *entries: str, more: str = "") -> None:
+    text = 'id = "aud"\nrole = "auditor"\nname = "Audit"\n'
+    hub.add_partner(f"{text}authorized_keys = [{', '.join(entries)}]\n{more}", "aud")
+
+
+def told(hub: Hub) -> list[dict[str, Any]]:
+    return [event["details"] for event in hub.events("key.expiring")]
+
+
+def test_each_warning_is_told_once_whatever_sweeps_and_restarts_come_between(quiet: Hub) -> None:
+    give(quiet, key(END))
+    for days in range(40, -3, -1):
+        for hours in (0, 12):
+            quiet.at(days_before(days) + timedelta(hours=hours))
+            quiet.sweep()
+        if days in {30, 3}:
+            quiet.restart()
+            quiet.sweep()
+    assert [event["days"] for event in told(quiet)] == [30, 14, 3]
+    assert {event["expires"] for event in told(quiet)} == {"2013-12-31"}
+    (one, *_) = quiet.events("key.expiring")
+    assert one["partner"] == "aud"
+    assert one["about"].startswith("SHA256:")
+
+
+def test_after_days_off_only_the_nearest_warning_is_told(quiet: Hub) -> None:
+    give(quiet, key(END))
+    quiet.at(days_before(10))
+    quiet.sweep()
+    quiet.sweep()
+    assert [event["days"] for event in told(quiet)] == [10]
+    quiet.at(days_before(2))
+    quiet.sweep()
+    assert [event["days"] for event in told(quiet)] == [10, 2]
+
+
+def test_a_key_whose_end_was_put_off_is_warned_of_anew(quiet: Hub) -> None:
+    entry = key(END)
+    give(quiet, entry)
+    quiet.at(days_before(3))
+    quiet.sweep()
+    give(quiet, entry.replace(str(END), str(END + timedelta(days=100))))
+    quiet.sweep()
+    quiet.on(days=73)
+    quiet.sweep()
+    assert [(event["days"], event["expires"]) for event in told(quiet)] == [
+        (3, "2013-12-31"),
+        (30, "2014-04-10"),
+    ]
+
+
+def test_two_processes_do_not_tell_the_same_warning(quiet: Hub) -> None:
+    give(quiet, key(END), key(END))
+    quiet.at(days_before(14))
+    assert len(warn(stores=quiet.stores, now=quiet.now)) == 2
+    assert warn(stores=quiet.stores, now=quiet.now) == ()
+    assert len(told(quiet)) == 2
+
+
+def test_no_warning_is_given_for_those_who_may_not_log_in_anyway(quiet: Hub) -> None:
+    give(quiet, key(END), more="disabled = true\n")
+    quiet.at(days_before(3))
+    quiet.sweep()
+    assert told(quiet) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "due"),
+    [(31, None), (30, 30), (15, 30), (14, 14), (4, 14), (3, 3), (0, 3), (-1, None), (-400, None)],
+)
+def test_a_warning_is_due_from_its_day_on_until_the_next(left: int, due: int | None) -> None:
+    assert expiry.warning_due(END, today=END - timedelta(days=left)) == due
+    assert expiry.warning_due(None, today=END) is None
+
+
+def test_the_last_day_in_the_warning_is_the_last_on_which_the_door_opens(quiet: Hub) -> None:
+    give(quiet, key(END))
+    partner = PartnersFolder(quiet.home.partners).current().get("aud")
+    assert partner is not None
+    for left in (1, 0, -1):
+        today = END - timedelta(days=left)
+        refused = keys.refusal(
+            partner, fingerprint=partner.keys[0].fingerprint, address="192.0.2.7", today=today
+        )
+        assert (refused is None) == (expiry.days_left(END, today=today) >= 0) == (left >= 0)
+
+
+# ── What an operator is shown ────────────────────────────────────────────────────────────────────
+
+
+def needs(
+    hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[str, str, str]]:
+    answer = Desk(hub, capsys, monkeypatch).ask("status", "--json")
+    found = [(need["partner"], need["what"], need["run"]) for need in answer.json["needs"]]
+    assert answer.code == (3 if found else 0)
+    return found
+
+
+def test_a_partner_that_will_have_no_key_needs_an_operator_until_it_has_another(
+    quiet: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, run = key(END), "meterhub partner key add aud FILE"
+    give(quiet, entry, key(END - timedelta(days=20)))
+    said = []
+    for days in (31, 30, 1, 0, -1):
+        quiet.at(days_before(days))
+        said.append(needs(quiet, capsys, monkeypatch))
+    expires = "its last key expires on 2013-12-31"
+    assert said == [
+        [],
+        [("aud", f"{expires}, in 30 days", run)],
+        [("aud", f"{expires}, in 1 day", run)],
+        [("aud", f"{expires}, today", run)],
+        [("aud", "its last key expired on 2013-12-31: it cannot log in", run)],
+    ]
+    give(quiet, entry, key(END + timedelta(days=400)))
+    assert needs(quiet, capsys, monkeypatch) == []
+    give(quiet, entry, key())
+    assert needs(quiet, capsys, monkeypatch) == []
+    give(quiet, entry, more="disabled = true\n")
+    assert needs(quiet, capsys, monkeypatch) == []
