@@ -23,7 +23,7 @@ from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import Held, OutboundFile
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
-from jobs.stores.outbound import Draft, Drafts, read_contents
+from jobs.stores.outbound import Draft, Drafts, To, held_by_lake_file
 from jobs.stores.rosters import Roster
 from schemas import block, file_name
 from schemas.usage_day import local_date
@@ -167,8 +167,14 @@ class _Run:
         if not due:
             return []
         drafts = Drafts(layout.staging(self.stores, self.edc.id))
-        for withdrawn in due:
-            self._write_again(withdrawn, drafts)
+        # What was for one that is no partner any more is not written: nobody would find the file.
+        wanted = [withdrawn for withdrawn in due if withdrawn.egs in self._egs_ids]
+        paths = [layout.contents_path(withdrawn, stores=self.stores) for withdrawn in wanted]
+        held = held_by_lake_file(paths)
+        with self.stores.ledger.read() as tx:
+            lake_files = loads.by_ids(tx, sorted(held))
+        for file in lake_files.values():
+            self._write_again(file, held[file.id], wanted, drafts)
         made = drafts.finish()
         with self.stores.ledger.write() as tx:
             self._record(tx, made, through=self.after, because=self.sync.id)
@@ -186,7 +192,7 @@ class _Run:
         nobodys = np.isin(owners.place, (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET))
         waits = late & (self.stores.settings.deadline.late is Late.HOLD) & ~nobodys
         place = np.where(waits, np.int32(Nobody.DEFAULT_SERVICE), owners.place)
-        drafts.add(rows, place, self._egs_ids, day=file.usage_date, lake_file_id=file.id)
+        drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
         reasons = {Nobody.SUSPENSE: "suspense", Nobody.UNCLAIMED: "unclaimed"}
         for row in np.flatnonzero(waits | np.isin(owners.place, list(reasons))).tolist():
             yield Held(
@@ -234,25 +240,32 @@ class _Run:
             rows = self._rows(file, pa.array(sorted(out)))
             rows = rows.filter(pa.array(self._is_current(file, rows)))
             place = np.array([out[key] for key in versions.key(rows).to_pylist()], dtype=np.int32)
-            drafts.add(rows, place, self._egs_ids, day=file.usage_date, lake_file_id=file.id)
+            drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
 
-    def _write_again(self, withdrawn: OutboundFile, drafts: Drafts) -> None:
-        if withdrawn.egs not in self._egs_ids:
-            return  # it is no partner any more: nobody would find the file
-        contents = read_contents(layout.contents_path(withdrawn, stores=self.stores))
-        with self.stores.ledger.read() as tx:
-            lake_files = loads.by_ids(tx, pc.unique(contents["lake_file_id"]).to_pylist())
-        mine = self._egs_ids.index(withdrawn.egs)
-        for file in lake_files.values():
-            held = contents.filter(pc.equal(contents["lake_file_id"], file.id))
-            rows = self._rows(file, versions.key(held))
-            # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
-            rows = rows.filter(pa.array(self._is_current(file, rows)))
-            place = self._owners(rows["account"]).place
-            place = np.where(place == mine, place, np.int32(Nobody.DEFAULT_SERVICE))
-            drafts.add(
-                rows, place, self._egs_ids, day=file.usage_date, lake_file_id=file.id, replaces=withdrawn.name
-            )
+    def _write_again(
+        self, file: LakeFile, held: list[tuple[int, pa.Table]], wanted: list[OutboundFile], drafts: Drafts
+    ) -> None:
+        """Give the blocks of a lake file to those of the withdrawn files that held them (`held`: the place
+        in `wanted`, and the blocks), as far as its EGS is still of record.
+        """
+        keys = [versions.key(blocks) for _, blocks in held]
+        rows = self._rows(file, pa.chunked_array(keys).unique())
+        # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
+        rows = rows.filter(pa.array(self._is_current(file, rows)))
+        owner, key = self._owners(rows["account"]).place, versions.key(rows)
+        chosen, to = [], []
+        for (place, _), mine in zip(held, keys, strict=True):
+            of_record = owner == self._egs_ids.index(wanted[place].egs)
+            kept = np.flatnonzero(of_record & np.asarray(pc.is_in(key, value_set=mine)))
+            chosen.append(kept)
+            to.append(np.full(len(kept), place, np.int32))
+        drafts.add(
+            rows.take(np.concatenate(chosen)),
+            np.concatenate(to),
+            [To(egs=withdrawn.egs, replaces=withdrawn.name) for withdrawn in wanted],
+            day=file.usage_date,
+            lake_file_id=file.id,
+        )
 
     def _rows(self, file: LakeFile, keys: pa.Array) -> pa.Table:
         """The rows of a lake file that have these keys (versions.key)."""
@@ -265,6 +278,10 @@ class _Run:
         return ownership.of_record(
             standing=self.roster.standing_of(accounts), egs_duns=duns, today=self.today
         )
+
+    @property
+    def _to(self) -> list[To]:
+        return [To(egs.id) for egs in self.egss]
 
     @property
     def _egs_ids(self) -> list[str]:

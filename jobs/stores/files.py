@@ -27,6 +27,11 @@ def write(path: Path, content: bytes | memoryview, *, mode: int = 0o644, durable
 def settle(aside: Path, path: Path) -> None:
     """Move a file that was written aside to its place, durably: fsync, rename, fsync the folder."""
     sync_file(aside)
+    appear(aside, path)
+
+
+def appear(aside: Path, path: Path) -> None:
+    """Move a file that is durable already to its place, durably: rename, fsync the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside.rename(path)
     sync_folder(path.parent)

@@ -37,10 +37,10 @@ def _lay_out(file: OutboundFile, *, stores: Stores, now: datetime) -> None:
     contents = contents_path(file, stores=stores)
     key = contents.stem
     if (aside := staging(stores, file.edc) / f"{key}.arrow").exists():
-        files.settle(aside, contents)
+        files.appear(aside, contents)
     if (aside := staging(stores, file.edc) / f"{key}.lse.gz").exists():
         lay_manifest(file, stores=stores, laid_out_at=now)
-        files.settle(aside, place(file, stores=stores))
+        files.appear(aside, place(file, stores=stores))
     if file.replaces:
         with stores.ledger.read() as tx:
             (replaced,) = outbox.named(tx, file.replaces, egs=file.egs)

@@ -5,6 +5,8 @@ Everything is staged and durable before the ledger records it, and appears in ou
 
 import hashlib
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -28,6 +30,15 @@ CONTENTS = pa.schema(
     ]
 )
 _GZIP = 16 + 15
+_SIDE_BY_SIDE = 8  # files made durable at a time: a disk takes many in little more than the time of one
+
+
+@dataclass(frozen=True, slots=True)
+class To:
+    """Whom an outbound file is for, and the name of the one it replaces."""
+
+    egs: str
+    replaces: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,19 +121,18 @@ class Drafts:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.folder = folder
-        self._drafts: dict[tuple[str, str], Draft] = {}
+        self._drafts: dict[To, Draft] = {}
 
     def add(
         self,
         rows: pa.Table,
         owner: np.ndarray[tuple[int], np.dtype[np.int32]],
-        egss: list[str],
+        to: Sequence[To],
         *,
         day: date,
         lake_file_id: int,
-        replaces: str = "",
     ) -> None:
-        """Share out rows of one lake file: `owner` gives each row's place in `egss`, or a negative."""
+        """Share out rows of one lake file: `owner` gives each row's place in `to`, or a negative."""
         order = np.argsort(owner, kind="stable")
         order = order[np.searchsorted(owner[order], 0) :]
         if len(order) == 0:
@@ -134,22 +144,23 @@ class Drafts:
         starts = np.flatnonzero(np.diff(sorted_owner, prepend=-1))
         ends = np.append(starts[1:], len(order))
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            draft = self._of(egss[sorted_owner[start]], replaces)
+            draft = self._of(to[sorted_owner[start]])
             part = text[rendered.offsets[start] : rendered.offsets[end]]
             draft.add(part, sorted_rows.slice(start, end - start), day=day, lake_file_id=lake_file_id)
 
     def finish(self) -> list[Draft]:
         """Close all, durably; by EGS, those that replace nothing first."""
-        for draft in self._drafts.values():
-            draft.finish()
+        with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
+            for _ in threads.map(Draft.finish, self._drafts.values()):
+                pass
         files.sync_folder(self.folder)
         return sorted(self._drafts.values(), key=lambda draft: (draft.egs, draft.replaces))
 
-    def _of(self, egs: str, replaces: str) -> Draft:
-        if (egs, replaces) not in self._drafts:
-            key = f"{egs}.{len(self._drafts)}"
-            self._drafts[egs, replaces] = Draft(egs=egs, replaces=replaces, folder=self.folder, key=key)
-        return self._drafts[egs, replaces]
+    def _of(self, to: To) -> Draft:
+        if to not in self._drafts:
+            key = f"{to.egs}.{len(self._drafts)}"
+            self._drafts[to] = Draft(egs=to.egs, replaces=to.replaces, folder=self.folder, key=key)
+        return self._drafts[to]
 
 
 def with_day(rows: pa.Table, day: date) -> pa.Table:
@@ -161,3 +172,16 @@ def read_contents(path: Path) -> pa.Table:
     """Which blocks an outbound file holds, in its order (`CONTENTS`)."""
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
+
+
+def held_by_lake_file(contents: Sequence[Path]) -> dict[int, list[tuple[int, pa.Table]]]:
+    """Of several outbound files, which blocks (account, channel) they hold of each lake file, and each
+    file's place among them. Only words are kept: 30 bytes a block.
+    """
+    held: dict[int, list[tuple[int, pa.Table]]] = {}
+    for place, path in enumerate(contents):
+        blocks = read_contents(path)
+        for lake_file_id in pc.unique(blocks["lake_file_id"]).to_pylist():
+            of_it = blocks.filter(pc.equal(blocks["lake_file_id"], lake_file_id))
+            held.setdefault(lake_file_id, []).append((place, of_it.select(["account", "channel"])))
+    return held
