@@ -44,7 +44,8 @@ Block = tuple[str, str, str, str, str]  # EDC, account, day, stamp, first value
 
 suppliers = st.sampled_from([egs.duns for egs in PARTIES for _ in range(2)] + [""])
 starts = st.sampled_from([-100, -100, -100, 0, 1, 2])  # days from now
-rosters = st.dictionaries(st.sampled_from(ACCOUNTS), st.tuples(suppliers, starts), min_size=1)
+rosters = st.dictionaries(st.sampled_from(ACCOUNTS), st.tuples(suppliers, starts), min_size=2)
+whole_rosters = st.fixed_dictionaries({account: st.tuples(suppliers, st.just(-100)) for account in ACCOUNTS})
 edcs = st.sampled_from([*EDCS, CNP])
 
 
@@ -57,7 +58,7 @@ class Pushed:
     content: int
     owner: str  # DUNS; empty: nobody's, unknown, or not a partner's
     constant: bool = True  # the same owner, a partner all along
-    settled: bool = False  # was current at a publication: delivered then, or held
+    dead: bool = False  # was superseded before it was laid out
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Promise1(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="promise-"))
-        self.hub = Hub(Home(self.root / "hub"), morning(DAY, hour=15), "[sync]\nbrake = 0.6\n")
+        self.hub = Hub(Home(self.root / "hub"), morning(DAY, hour=15), "[sync]\nbrake = 0.8\n")
         self.hub.remove_partner(EGSS[3].id)
         self.partners = {egs.duns for egs in EGSS[:3]}
         self.sent: dict[str, Roster] = {}  # by sync
@@ -88,21 +89,35 @@ class Promise1(RuleBasedStateMachine):
 
     # ── what happens ──
 
-    @initialize(roster=rosters)
-    def first_syncs(self, roster: dict[str, tuple[str, int]]) -> None:
+    @initialize(roster=whole_rosters, published=st.booleans())
+    def a_night_has_passed(self, roster: dict[str, tuple[str, int]], published: bool) -> None:
         for edc in EDCS:
             self._send_sync(edc, roster, as_of=0, parts=1)
+            self.readings_are_sent(edc, dict.fromkeys(ACCOUNTS, (0, 1, 1)))
+        if published:
+            self.a_quarter_hour_comes(15)
 
     @rule(edc=edcs, roster=rosters, as_of=st.sampled_from([0, 0, 0, -1, 1]), parts=st.sampled_from([1, 1, 2]))
     def a_sync_is_sent(self, edc: Edc, roster: dict[str, tuple[str, int]], as_of: int, parts: int) -> None:
         self._send_sync(edc, roster, as_of=as_of, parts=parts)
 
-    @rule(edc=edcs, account=st.sampled_from(ACCOUNTS), supplier=suppliers)
-    def one_account_switches(self, edc: Edc, account: str, supplier: str) -> None:
+    @rule(edc=edcs, account=st.sampled_from(ACCOUNTS), supplier=suppliers, start=starts)
+    def one_account_switches(self, edc: Edc, account: str, supplier: str, start: int) -> None:
         roster = self._in_force(edc)
         today = self._today(edc)
         changed = {a: (duns, (start - today).days) for a, (duns, start) in roster.items()}
-        self._send_sync(edc, changed | {account: (supplier, -100)}, as_of=0, parts=1)
+        self._send_sync(edc, changed | {account: (supplier, start)}, as_of=0, parts=1)
+
+    @rule(edc=edcs, account=st.sampled_from(ACCOUNTS))
+    def one_account_disappears(self, edc: Edc, account: str) -> None:
+        today = self._today(edc)
+        kept = {
+            a: (duns, (start - today).days)
+            for a, (duns, start) in self._in_force(edc).items()
+            if a != account
+        }
+        if kept:
+            self._send_sync(edc, kept, as_of=0, parts=1)
 
     @rule(
         edc=edcs,
@@ -113,17 +128,22 @@ class Promise1(RuleBasedStateMachine):
         ),
     )
     def readings_are_sent(self, edc: Edc, readings: dict[str, tuple[int, int, int]]) -> None:
-        yesterday = self._today(edc) - timedelta(days=1)
+        self.uploads += 1
+        yesterday, late = self._today(edc) - timedelta(days=1), f"{self.uploads:04}"  # no stamp twice
         cuts = [
-            Cut(account=account, day=yesterday - timedelta(days=back), wh=wh, stamp=f"2013090301000{hour}")
+            Cut(account=account, day=yesterday - timedelta(days=back), wh=wh, stamp=f"201309030{hour}{late}")
             for account, (back, hour, wh) in sorted(readings.items())
         ]
-        self.uploads += 1
         content = lse(cuts, edc) + b"\n" * self.uploads  # never a duplicate
         drop = self.hub.upload(edc.id, interval_name(self.hub, edc), content)
         assert drop.outcome is Outcome.ACCEPTED
         for cut in cuts:
             self._push(edc, cut)
+
+    @rule(edc=edcs, account=st.sampled_from(ACCOUNTS), hours=st.permutations([1, 2, 3]))
+    def a_reading_is_sent_three_times(self, edc: Edc, account: str, hours: list[int]) -> None:
+        for wh, hour in enumerate(hours, 1):
+            self.readings_are_sent(edc, {account: (0, hour, wh)})
 
     @rule(minutes=st.sampled_from([15, 60]))
     def a_quarter_hour_comes(self, minutes: int) -> None:
@@ -239,11 +259,22 @@ class Promise1(RuleBasedStateMachine):
             return
         value = f"{cut.wh / 1000:g}"
         block = (edc.id, cut.account, f"{cut.day:%Y%m%d}", cut.stamp, value)
-        stack.versions.append(
-            Pushed(block=block, stamp=cut.stamp, content=cut.wh, owner=self._owner(edc, cut.account))
-        )
+        pushed = Pushed(block=block, stamp=cut.stamp, content=cut.wh, owner=self._owner(edc, cut.account))
+        stack.versions.append(pushed)
         if standing is None or cut.stamp >= stack.said:
             stack.current, stack.said = len(stack.versions) - 1, cut.stamp
+            if standing is not None and not self._given_to(standing.block):
+                standing.dead = True
+        else:
+            pushed.dead = True
+
+    def _given_to(self, block: Block) -> list[str]:
+        """The EGSs that were given a block, but for files that were written again."""
+        return [
+            egs
+            for (egs, name), blocks in self.seen.items()
+            if (egs, name) not in self.replaces and block in blocks
+        ]
 
     def _owner(self, edc: Edc, account: str) -> str:
         today = self._today(edc)
@@ -263,14 +294,19 @@ class Promise1(RuleBasedStateMachine):
         for egs in PARTIES:
             for one in manifests_of(self.hub, egs.id):
                 self._observe(egs, one)
-        given = [(egs, block) for (egs, name), blocks in self.seen.items()
-                 if (egs, name) not in self.replaces for block in blocks]  # fmt: skip
+        given = [
+            (egs, block)
+            for (egs, name), blocks in self.seen.items()
+            if (egs, name) not in self.replaces
+            for block in blocks
+        ]
         assert len(given) == len(set(given))
         for (edc_id, _, _), stack in self.stacks.items():
             edc = next(edc for edc in EDCS if edc.id == edc_id)
             fresh = self._is_fresh(edc)
             for at, pushed in enumerate(stack.versions):
-                to = [egs for egs, block in given if block == pushed.block]
+                to = self._given_to(pushed.block)
+                assert not (pushed.dead and to), pushed
                 if pushed.constant and pushed.owner:
                     owner = next(egs for egs in PARTIES if egs.duns == pushed.owner)
                     if at == stack.current and fresh and everything:
@@ -310,8 +346,8 @@ class Promise1(RuleBasedStateMachine):
 
 TestPromise1 = Promise1.TestCase
 TestPromise1.settings = settings(
-    max_examples=300 if LONG else 8,
-    stateful_step_count=60 if LONG else 25,
+    max_examples=300 if LONG else 12,
+    stateful_step_count=60 if LONG else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
