@@ -52,7 +52,9 @@ class Ledger:
             log.info(name, **fields)
 
     def migrate(self) -> bool:
-        """Bring the tables to the newest form. Says whether there was anything to do."""
+        """Bring the tables to the newest form, all at once or not at all. Says whether there was anything
+        to do. Of several processes that try, one does it and the others wait.
+        """
         if self.version() == HEAD:
             return False
         # Imported here because it takes longer than most commands do.
@@ -64,16 +66,22 @@ class Ledger:
             raise OperatorError("migrations-missing", "schemas/migrations is not installed")
         config = Config()
         config.set_main_option("script_location", str(Path(spec.submodule_search_locations[0])))
-        config.set_main_option("sqlalchemy.url", self.url.replace("%", "%%"))
-        command.upgrade(config, "head")
+        with self.write() as tx:
+            if self._version(tx) == HEAD:
+                return False
+            config.attributes["connection"] = tx
+            command.upgrade(config, "head")
         return True
 
     def version(self) -> str:
         """The migration the tables are at; empty in a new database."""
-        with self.engine.connect() as tx:
-            if not self.engine.dialect.has_table(tx, "alembic_version"):
-                return ""
-            return str(tx.execute(text("select version_num from alembic_version")).scalar_one_or_none() or "")
+        with self.read() as tx:
+            return self._version(tx)
+
+    def _version(self, tx: Connection) -> str:
+        if not self.engine.dialect.has_table(tx, "alembic_version"):
+            return ""
+        return str(tx.execute(text("select version_num from alembic_version")).scalar_one_or_none() or "")
 
 
 def _engine(url: str) -> Engine:
