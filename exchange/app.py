@@ -22,8 +22,9 @@ from exchange.server import Doors
 from jobs import executor, pipeline
 from jobs.schedule import Schedule
 from jobs.steps import arrive, collect
+from jobs.stores.ledger import drops
 from jobs.stores.opened import Stores
-from schemas.drop import Drop, Stage
+from schemas.drop import IN_INBOUND, UNDER_WAY, Drop, Stage
 
 log = structlog.get_logger()
 
@@ -49,6 +50,11 @@ class Counter:
 
     def is_listed(self, source: Source) -> bool:
         return self._stores.partners.current().any_from(source)
+
+    def unloaded(self, partner_id: str) -> int:
+        with self._stores.ledger.read() as tx:
+            on_the_way = drops.at_stage(tx, UNDER_WAY - IN_INBOUND)
+        return sum(drop.bytes for drop in on_the_way if drop.partner == partner_id)
 
     def mailbox(self, partner: Partner, folder: str) -> Path:
         return self._stores.mailboxes.folder(partner.id, folder)
@@ -130,7 +136,7 @@ class Hub:
         except BaseException:
             self._lock.close()
             raise
-        self.schedule = Schedule(self.stores, clock)
+        self.schedule = Schedule(self.stores, clock, console=console)
         # The schedule's clock may be set: it is asked for each time.
         desk = Counter(self.stores, lambda: self.schedule.clock(), self.schedule.wake)  # noqa: PLW0108
         self.doors = Doors(desk, settings.sftp, host_keys, Bans(home.bans, desk.now))

@@ -236,9 +236,18 @@ class Login(asyncssh.SSHServer):
         most = self._shared.limits.max_sessions_per_connection
         if len(self.sessions) >= most:
             raise asyncssh.ChannelOpenError(_SHORTAGE, f"{most} sessions are open on this connection")
-        session = SftpSession(self._shared, self.partner, self, self.sessions.discard)
+        most = self._shared.limits.max_sessions_per_partner
+        if self._shared.sessions[self.partner.id] >= most:
+            raise asyncssh.ChannelOpenError(_SHORTAGE, f"{most} sessions of yours are open; close some")
+        session = SftpSession(self._shared, self.partner, self, self._session_ended)
         self.sessions.add(session)
+        self._shared.sessions[self.partner.id] += 1
         return self._connection.create_server_channel(encoding=None), session
+
+    def _session_ended(self, session: SftpSession) -> None:
+        if session in self.sessions:  # once, though both its channel and its work may end it
+            self.sessions.remove(session)
+            self._shared.sessions[session.partner_id] -= 1
 
     def touch(self) -> None:
         self._touched = monotonic()

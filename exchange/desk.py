@@ -49,6 +49,10 @@ class Desk(Protocol):
         """Whether some partner's `allow_from` names addresses of it."""
         ...
 
+    def unloaded(self, partner_id: str) -> int:
+        """Bytes of the partner's drops that were taken out of `inbound/` and are not loaded yet."""
+        ...
+
     def mailbox(self, partner: Partner, folder: str) -> Path:
         """The folder on disk, which exists when this returns."""
         ...

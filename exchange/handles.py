@@ -4,6 +4,7 @@ A client's CLOSE comes in through `close`, and only there does an upload become 
 ends otherwise, `abandon` ends what is still open as broken off.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from exchange.defender import Defender
 from exchange.desk import Desk, Refused, SessionInfo
 from exchange.listing import Listing
 from exchange.namespace import FOLDERS, Folder, Place
+from exchange.quota import Quota
 from exchange.ranges import Ranges
 from exchange.readings import Reading
 from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
@@ -41,6 +43,8 @@ class Shared:
     claims: Claims
     recent: Recent
     defender: Defender
+    quota: Quota
+    sessions: Counter[str]  # that each partner has open
 
 
 class Handles:
@@ -103,10 +107,14 @@ class Handles:
         path = self.paths[folder.name]
         found = namespace.find(path, folder, name)
         uploads.require_openable(found, name, flags)
+        # An upload that is sent again makes room for itself.
+        freed = found.attributes.size if found and flags & Flag.TRUNC else 0
+        room = self.shared.quota.room(self.partner.id, path, name, freed=freed)
         if found is not None:
             desk = self.shared.desk
             desk.upload_resumed(self.partner.id, folder.name, name, whole=found.whole, session=self.session)
-        return uploads.open_part(path, folder, name, flags, limit=self.shared.limits.max_upload_bytes)
+        limit = self.shared.limits.max_upload_bytes
+        return uploads.open_part(path, folder, name, flags, limit=limit, room=room)
 
     async def open_reading(self, folder: Folder, name: str) -> bytes:
         """A handle for reading, or Refusal in words."""

@@ -13,7 +13,9 @@ from exchange import changes, namespace, sftp_v3
 from exchange.desk import Refused
 from exchange.handles import Handles
 from exchange.namespace import Place
+from exchange.quota import NoRoom
 from exchange.sftp_v3 import Attributes, Code, Fields, Flag, Kind, Malformed, Refusal
+from exchange.uploads import Upload
 
 EXTENSIONS = (
     (b"posix-rename@openssh.com", b"1"),
@@ -92,9 +94,24 @@ class Operations:
             return sftp_v3.status(request, Code.EOF, "end of file")
         return sftp_v3.data(request, found)
 
-    def write(self, request: int, fields: Fields) -> bytes:
+    def write(self, request: int, fields: Fields) -> bytes | Awaitable[bytes]:
         upload = self._handles.upload(fields.string())
-        upload.write(fields.u64(), fields.view())
+        offset, data = fields.u64(), fields.view()
+        try:
+            upload.write(offset, data)
+        except NoRoom:
+            return self._write_when_counted(request, upload, offset, data)
+        return _ok(request)
+
+    async def _write_when_counted(self, request: int, upload: Upload, offset: int, data: memoryview) -> bytes:
+        try:
+            handles, quota = self._handles, self._handles.shared.quota
+            if not quota.is_fresh(handles.partner.id):
+                path = handles.paths[upload.folder.name]
+                await handles.shared.threads.run(quota.look, handles.partner.id, path)
+            upload.write(offset, data, counted=True)
+        except Exception as error:  # noqa: BLE001 - told and logged by `_explained`
+            return self._explained(request, Kind.WRITE, error)
         return _ok(request)
 
     async def sync(self, request: int, fields: Fields) -> bytes:
@@ -210,7 +227,7 @@ def _encoded(found: os.statvfs_result) -> bytes:
     return struct.pack(">11Q", *numbers, *files, 0, os.ST_NOSUID, 200)
 
 
-_QUICK: Mapping[int | bytes, Callable[[Operations, int, Fields], bytes]] = {
+_QUICK: Mapping[int | bytes, Callable[[Operations, int, Fields], bytes | Awaitable[bytes]]] = {
     Kind.READ: Operations.read,
     Kind.WRITE: Operations.write,
     Kind.STAT: Operations.stat,

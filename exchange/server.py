@@ -20,6 +20,7 @@ from exchange.connection import Connection, Login
 from exchange.defender import Defender
 from exchange.desk import Desk
 from exchange.handles import Shared
+from exchange.quota import Quota
 from exchange.threads import Threads
 from exchange.uploads import Claims, Recent
 
@@ -56,6 +57,8 @@ class Doors:
         self._limits = limits
         threads = Threads(_THREADS)
         self.defender = Defender(bans, limits, desk=desk, threads=threads, banned=self._shut_out)
+        self.quota = Quota(limits.max_unloaded_bytes, desk)
+        self.sessions: Counter[str] = Counter()  # of each partner
         self._shared = Shared(
             desk=desk,
             limits=limits,
@@ -63,6 +66,8 @@ class Doors:
             claims=Claims(),
             recent=Recent(),
             defender=self.defender,
+            quota=self.quota,
+            sessions=self.sessions,
         )
         self._options = _options(limits, host_keys, self._new_login)
         self._logins: set[Login] = set()

@@ -65,6 +65,10 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         self._channel: asyncssh.SSHServerChannel[bytes]
         self.task: asyncio.Task[None] | None = None
 
+    @property
+    def partner_id(self) -> str:
+        return self._partner.id
+
     # ── What the library calls ───────────────────────────────────────────────────────────────────
 
     def connection_made(self, chan: "asyncssh.SSHServerChannel[bytes]") -> None:

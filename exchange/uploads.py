@@ -9,6 +9,7 @@ from time import monotonic
 
 from exchange import namespace
 from exchange.namespace import Folder, Found
+from exchange.quota import NoRoom, Room
 from exchange.ranges import Ranges
 from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
 
@@ -79,23 +80,40 @@ class Recent:
 class Upload:
     """A file that is open for writing. Its claim is the session's to release."""
 
-    __slots__ = ("_appends", "_fd", "_limit", "_reach", "_written", "began", "folder", "name", "resumed_at")
+    __slots__ = (
+        "_appends",
+        "_fd",
+        "_limit",
+        "_reach",
+        "_room",
+        "_size",
+        "_written",
+        "began",
+        "folder",
+        "name",
+        "resumed_at",
+    )
 
-    def __init__(self, *, folder: Folder, name: str, fd: int, size: int, appends: bool, limit: int) -> None:
+    def __init__(
+        self, *, folder: Folder, name: str, fd: int, size: int, appends: bool, limit: int, room: Room
+    ) -> None:
         self.folder = folder
         self.name = name
         self.resumed_at = size  # bytes that were there before
         self.began = monotonic()
         self._fd = fd
         self._limit = limit
+        self._room = room
+        self._size = size  # on disk
         self._appends = appends
         self._written = Ranges()
         self._written.add(0, size)
         self._reach = size  # one past the last byte the client meant to write, written or not
 
-    def write(self, offset: int, data: memoryview) -> None:
+    def write(self, offset: int, data: memoryview, *, counted: bool = False) -> None:
         """Write at `offset`. What fails, or is refused, is missing from then on.
 
+        Raises NoRoom, and changes nothing, if there seems to be none and that was not `counted` just now.
         On the event loop: the bytes go to the page cache, a thread's hop would cost a third of the speed.
         """
         if not data:
@@ -105,7 +123,12 @@ class Upload:
             # same, and those show a hole; only bytes that would cover others are taken by the word.
             offset = self._reach
         stop = offset + len(data)
+        has_room = stop <= self._size or stop > self._limit or self._room.has(stop - self._size)
+        if not has_room and not counted:
+            raise NoRoom
         self._reach = max(self._reach, stop)
+        if not has_room:
+            raise self._room.quota.refusal(self.name)
         if stop > self._limit:
             raise Refusal(Code.FAILURE, f"{self.name}: a file may have at most {self._limit} bytes")
         if len(self._written) >= _MAX_RANGES:
@@ -115,6 +138,9 @@ class Upload:
             self._written.add(offset, offset + count)
             offset += count
             data = data[count:]
+            if offset > self._size:
+                self._room.take(offset - self._size)
+                self._size = offset
 
     @property
     def attributes(self) -> Attributes:
@@ -162,7 +188,7 @@ def require_openable(found: Found | None, name: str, flags: Flag) -> None:
         raise Refusal(Code.FAILURE, f"{name} is still being taken in; wait for its receipt")
 
 
-def open_part(path: Path, folder: Folder, name: str, flags: Flag, *, limit: int) -> Upload:
+def open_part(path: Path, folder: Folder, name: str, flags: Flag, *, limit: int, room: Room) -> Upload:
     """Begin an upload in the folder that is `path` on disk, or go on with the unfinished one there."""
     part = path / namespace.part_name(name)
     fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
@@ -174,7 +200,7 @@ def open_part(path: Path, folder: Folder, name: str, flags: Flag, *, limit: int)
         os.close(fd)
         raise
     appends = bool(flags & Flag.APPEND)
-    return Upload(folder=folder, name=name, fd=fd, size=size, appends=appends, limit=limit)
+    return Upload(folder=folder, name=name, fd=fd, size=size, appends=appends, limit=limit, room=room)
 
 
 def _without_holes(fd: int) -> int:

@@ -53,6 +53,7 @@ class SmallDesk:
         self.breaks = False  # an upload's end is a mistake of the hub's
         self.takes = False  # takes what has an agreed name out of inbound/ at once
         self.days_on = 0
+        self.on_the_way = 0  # bytes that are taken in and not loaded
         self.hold = threading.Event()  # an upload's end waits for it
         self.hold.set()
         self._changed = threading.Condition()
@@ -66,6 +67,9 @@ class SmallDesk:
 
     def is_listed(self, source: Source) -> bool:
         return self.partners.current().any_from(source)
+
+    def unloaded(self, partner_id: str) -> int:
+        return self.on_the_way
 
     def mailbox(self, partner: Partner, folder: str) -> Path:
         path = self.root / partner.id / folder
