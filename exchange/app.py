@@ -136,7 +136,7 @@ class Hub:
         except BaseException:
             self._lock.close()
             raise
-        self.schedule = Schedule(self.stores, clock, console=console)
+        self.schedule = Schedule(self.stores, clock)
         # The schedule's clock may be set: it is asked for each time.
         desk = Counter(self.stores, lambda: self.schedule.clock(), self.schedule.wake)  # noqa: PLW0108
         self.doors = Doors(desk, settings.sftp, host_keys, Bans(home.bans, desk.now))
