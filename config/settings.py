@@ -61,6 +61,7 @@ class Sftp:
     keepalive_seconds: int = _whole(30, 1, 3_600)
     max_upload_bytes: int = _whole(2 << 30, 1, 1 << 50)
     max_unloaded_bytes: int = _whole(64 << 30, 1, 1 << 50)
+    max_bytes_a_second: int = _whole(0, 0, 1 << 40)
     ban_score: int = _whole(30, 0, 100_000)
     ban_watch_minutes: int = _whole(30, 1, 10_080)
     ban_minutes: int = _whole(15, 1, 10_080)

@@ -20,6 +20,7 @@ from exchange.defender import Defender
 from exchange.desk import Desk, Refused, SessionInfo
 from exchange.listing import Listing
 from exchange.namespace import FOLDERS, Folder, Place
+from exchange.pace import Pace
 from exchange.quota import Quota
 from exchange.ranges import Ranges
 from exchange.readings import Reading
@@ -44,6 +45,7 @@ class Shared:
     recent: Recent
     defender: Defender
     quota: Quota
+    pace: Pace
     sessions: Counter[str]  # that each partner has open
 
 

@@ -20,6 +20,7 @@ from exchange.connection import Connection, Login
 from exchange.defender import Defender
 from exchange.desk import Desk
 from exchange.handles import Shared
+from exchange.pace import Pace
 from exchange.quota import Quota
 from exchange.threads import Threads
 from exchange.uploads import Claims, Recent
@@ -67,6 +68,7 @@ class Doors:
             recent=Recent(),
             defender=self.defender,
             quota=self.quota,
+            pace=Pace(limits.max_bytes_a_second),
             sessions=self.sessions,
         )
         self._options = _options(limits, host_keys, self._new_login)

@@ -23,6 +23,7 @@ from exchange.sftp_v3 import Kind, Malformed, Packets
 _HELD = 1 << 20  # bytes of requests that wait in a session before the client is held back
 _LET_ON = _HELD // 4
 _TURN = 0.02  # seconds after which a busy session lets the others have a go
+_BLINK = 0.1  # seconds after which a session that is made to wait sees whether it is over
 _WORDS = 16 * 1024  # bytes of refusals that one session writes to the client's terminal
 _LEAST_MESSAGE = 1024  # bytes a client must take in one SSH message, or one answer would be thousands
 _STDERR = 1  # RFC 4254, section 5.2
@@ -184,11 +185,14 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
             if self._lost and packet[0] == Kind.READ:
                 continue  # nothing is sent any more, so nothing may be counted as sent
             answer = operations.answer(packet)
-            self._send(answer if isinstance(answer, bytes) else await answer)
+            told = answer if isinstance(answer, bytes) else await answer
+            self._send(told)
             if operations.said:
                 self._say(operations.take_words())
             if self._full or self._link.is_clogged:
                 await self._room()
+            if wait := self._shared.pace.take(self._partner.id, len(packet) + len(told)):
+                await self._pause(wait)
             if loop.time() > turn:
                 await asyncio.sleep(0)
                 turn = loop.time() + _TURN
@@ -215,6 +219,14 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         while (self._full or self._link.is_clogged) and not (self._lost or self._over):
             self._wake.clear()
             await self._wake.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        """Keep the partner's pace. Nobody is idle who is made to wait, and nobody waits for who is gone."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while (left := until - loop.time()) > 0 and not (self._lost or self._over):
+            self._link.touch()
+            await asyncio.sleep(min(left, _BLINK))
 
     def _send(self, answer: bytes) -> None:
         if not self._channel.is_closing():
