@@ -127,7 +127,9 @@ class Counter:
 class Hub:
     """A hub that is open: partners can log in, and what is due is done."""
 
-    def __init__(self, home: Home, settings: Settings, clock: pipeline.Clock) -> None:
+    def __init__(
+        self, home: Home, settings: Settings, clock: pipeline.Clock, *, console: bool = False
+    ) -> None:
         """Raises OperatorError if another process serves this home, or there are no host keys."""
         host_keys = keys.load_host_keys(home.host_keys)
         self._lock = lock.take(home)
@@ -136,7 +138,7 @@ class Hub:
         except BaseException:
             self._lock.close()
             raise
-        self.schedule = Schedule(self.stores, clock)
+        self.schedule = Schedule(self.stores, clock, console=console)
         # The schedule's clock may be set: it is asked for each time.
         desk = Counter(self.stores, lambda: self.schedule.clock(), self.schedule.wake)  # noqa: PLW0108
         self.doors = Doors(desk, settings.sftp, host_keys, Bans(home.bans, desk.now))
@@ -204,7 +206,7 @@ def serve(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, enough.set)
-        hub = Hub(home, settings, clock)
+        hub = Hub(home, settings, clock, console=console)
         await hub.start()
         opened(hub)
         await enough.wait()

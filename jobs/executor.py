@@ -47,7 +47,7 @@ def abandon(executor: Executor) -> None:
     """
     for process in list((getattr(executor, "_processes", None) or {}).values()):
         process.kill()
-    executor.shutdown(wait=False, cancel_futures=True)
+    executor.shutdown(wait=False)
 
 
 def _dask(address: str) -> Executor:

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from config.partners import Partner
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 
 # A load of a day that was judged reports it at once; for so long a sweep looks whether that was cut off.
 _REPORTED_FOR = timedelta(days=60)
+_CLAIMS_ARE_FREE = timedelta(seconds=1)  # after the death of the process that held them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +53,17 @@ class Schedule:
         clock: Clock,
         *,
         inline: bool = False,
+        console: bool = False,
         told: Callable[[Done], None] = lambda _: None,
     ) -> None:
-        """`told` is called with each task that has ended, in whatever thread that is noticed."""
+        """`told` is called with each task that has ended, in whatever thread that is noticed. `console`:
+        workers show their log on the terminal, too.
+        """
         self.stores = stores
         self.clock = clock
         self._root = stores.home.root
         self._inline = inline
+        self._console = console
         self._told = told
         self._executor = self._make()
         self._under_way: dict[str, Future[Any]] = {}
@@ -97,7 +103,7 @@ class Schedule:
         if left or executor.is_broken(self._executor):
             executor.abandon(self._executor)
         else:
-            self._executor.shutdown(cancel_futures=True)
+            self._executor.shutdown()
         with self._sweeping:  # whoever sweeps still, ends first
             if self._inline:
                 tasks.give_back(self.stores)
@@ -210,6 +216,14 @@ class Schedule:
             with self._ended:
                 self._under_way.pop(key, None)
                 self._ended.notify_all()
+            if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
+                self._sweep_soon()
+
+    def _sweep_soon(self) -> None:
+        """Take up what a dead worker left, when its claims are free: at once, or nearly so."""
+        if self._triggers is not None and not self._stopping:
+            soon = datetime.now(UTC) + _CLAIMS_ARE_FREE
+            self._triggers.add_job(self._sweep, DateTrigger(soon), id="sweep soon", replace_existing=True)
 
     def _rebuild(self) -> None:
         """A worker died and took the pool with it. The ledger knows what is to be taken up again."""
@@ -224,4 +238,5 @@ class Schedule:
             tasks.lend(self.stores)
             return executor.Inline()
         settings = self.stores.settings
-        return executor.make_executor(settings, prepare=tasks.prepare, given=(self._root, settings))
+        given = (self._root, settings, self._console)
+        return executor.make_executor(settings, prepare=tasks.prepare, given=given)

@@ -31,14 +31,14 @@ log = structlog.get_logger()
 _opened: dict[Path, Stores] = {}
 
 
-def prepare(root: Path, settings: Settings) -> None:
-    """Get a new worker process ready: its log, and the stores of the home."""
+def prepare(root: Path, settings: Settings, console: bool = False) -> None:
+    """Get a new worker process ready: its log, shown on the terminal where the hub's is, and the stores."""
     # A signal to the whole group is for the hub, which lets its workers end what they do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_leave_with_the_hub, name="hub-watch", daemon=True).start()
     home = Home(root)
-    log_setup.configure(home, settings, console=False)
+    log_setup.configure(home, settings, console=console)
     lend(Stores.open(home, settings))
 
 

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -204,11 +205,32 @@ def test_a_worker_that_is_killed_costs_nothing_but_a_moment(
     for pid in server.workers():
         if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
+    killed = time.monotonic()
+    assert server.receipt("cnp", bucket.name)["blocks_loaded"] == bucket.blocks
+    assert time.monotonic() - killed < 20  # it did not wait for the sweep of the next minute
     other = NIGHT.bucket_of(CNP, 1)
     poll("the pool is rebuilt", lambda: "pool.rebuilt" in log_of(home))
     put(server, other)
     assert server.receipt("cnp", other.name)["blocks_loaded"] == other.blocks
     assert server.stop()[0] == 0
+
+
+def test_on_a_terminal_one_sees_what_becomes_of_an_upload(serve: Callable[..., Server], home: Path) -> None:
+    server = serve("--home", str(home))
+    said = ""
+    assert server.process.stdout is not None
+    while "stops it" not in said:
+        said += server.process.stdout.readline()
+    port = re.search(r"on 127\.0\.0\.1, port (\d+)", said)
+    assert port is not None
+    server.opening = {"port": int(port[1])}
+    file = SMALL.bucket_of(CNP, 0)
+    put(server, file)
+    server.receipt("cnp", file.name)
+    code, _, log = server.stop()
+    assert code == 0
+    for event in ("drop.arrived", "drop.received", "drop.accepted", "drop.loaded"):
+        assert event in log
 
 
 def log_of(home: Path) -> str:
