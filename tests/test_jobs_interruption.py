@@ -4,6 +4,7 @@ Each test does a piece of work once in peace, then once for each moment at which
 holds what the home has after the next sweeps to what it had in peace.
 """
 
+import random
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from hub_fixtures import CNP, Hub
-from interruption_fixtures import deaths, holds
+from hub_fixtures import CNP, LONG, Hub
+from interruption_fixtures import FORKS, act, deaths, holds
 from jobs_fixtures import CHAMPION, KEYSTONE, Cut, Row, interval_name, local, lse, send, send_sync, sync_part
 from schemas.drop import Stage
 
@@ -168,3 +169,57 @@ def test_a_verdict_is_given_and_reported_once(hub: Hub, tmp_path: Path) -> None:
     for died in copies:
         assert settled(died) == wanted
         assert len(died.events("deadline.missed")) == 1
+
+
+MANY = [f"K{k:02}" for k in range(30)]
+
+
+def overlapping(number: int) -> list[Cut]:
+    """The cuts of a drop that shares most of its accounts with the next ones; later ones have later stamps."""
+    stamp = f"2013090301{number:02}00"
+    return [
+        Cut(account=account, day=DAY, wh=number + 1, stamp=stamp) for account in MANY[number : number + 20]
+    ]
+
+
+def test_several_processes_that_die_again_and_again_do_all_the_work_once(hub: Hub) -> None:
+    send_sync(hub, dict.fromkeys(MANY, CHAMPION.duns))
+    arrived = [hub.arrive(CNP.id, interval_name(hub), lse(overlapping(k))) for k in range(8)]
+    hub.close()
+    draw = random.Random(20130902)
+    children: list[Any] = []
+    for _ in range(200 if LONG else 12):
+        if len(children) == 3:
+            children.pop(0).join(60)
+        dies_at = draw.randint(2, 60)
+        child = FORKS.Process(target=act, args=(hub.home.root, hub.now, sweep, dies_at))
+        child.start()
+        children.append(child)
+    for child in children:
+        child.join(60)
+    hub.open()
+    for _ in range(2):
+        hub.sweep()
+        hub.on(minutes=15)
+    for drop in arrived:
+        assert hub.drop(drop.id).stage is Stage.LOADED
+        said = sorted(path.name for path in hub.laid(CNP.id, "receipts", ".json") if drop.id in path.name)
+        assert said == [f"{drop.name}.{drop.id}.{word}.json" for word in ("accepted", "received")]
+    held = holds(hub)
+    assert held["inbound"] == []
+    pushed = [cut.account for k in range(8) for cut in overlapping(k)]
+    versions = [(row[2], row[4]) for row in held["lake"] if row[0] == "usage"]
+    assert versions == [
+        (account, k + 1) for account in sorted(set(pushed)) for k in range(pushed.count(account))
+    ]
+    assert len(hub.events("drop.loaded")) == 9
+    assert [told[0] for told in held["manifests"][CHAMPION.id]] == list(
+        range(1, len(hub.files(CHAMPION.id)) + 1)
+    )
+    last = {
+        reading[0]: reading[4][0] for reading in sorted(held["found"][CHAMPION.id], key=lambda one: one[3])
+    }
+    assert last == {
+        account: f"{max(k for k in range(8) if account in MANY[k : k + 20]) / 1000 + 0.001:g}"
+        for account in set(pushed)
+    }
