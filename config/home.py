@@ -69,9 +69,14 @@ class Home:
         """One small file for each address that is shut out."""
         return self.state / "bans"
 
+    @property
+    def kept_partners(self) -> Path:
+        """Each partner's file as it was when it could last be taken."""
+        return self.state / "partners"
+
     def folders(self) -> dict[Path, int]:
         """Every folder a home has, parents first, with its mode."""
-        kept = (self.archive, self.lake, self.staging, self.logs, self.locks, self.bans)
+        kept = (self.archive, self.lake, self.staging, self.logs, self.locks, self.bans, self.kept_partners)
         private = (self.host_keys, self.state, *kept)
         shared = (self.root, self.partners.parent, self.partners, self.sftp_root)
         return {**dict.fromkeys(shared, 0o755), **dict.fromkeys(private, 0o700)}

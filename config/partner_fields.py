@@ -33,22 +33,31 @@ KNOWN = (
 class Reader:
     """The fields of one file. `finish` raises if anything was mistaken, or not asked for."""
 
-    def __init__(self, found: Mapping[str, Any], *, file: str) -> None:
+    def __init__(self, found: Mapping[str, Any], *, file: str, text: str = "") -> None:
+        """`text` is the file's, if mistakes shall say on which line they are."""
         self._found = found
         self._file = file
+        self._lines = text.splitlines()
         self._asked: set[str] = set()
         self._mistakes: list[str] = []
 
     def mistaken(self, key: str, found: Any, wanted: str) -> None:
         shown = "missing" if found is None else json.dumps(found, default=str, ensure_ascii=False)
-        self._mistakes.append(f"{self._file}: {key} is {shown}; wanted: {wanted}")
+        self._mistakes.append(f"{self._file}: {key} is {shown}; wanted: {wanted}{self._line(key)}")
+
+    def _line(self, key: str) -> str:
+        """Where the key is given, if that can be known."""
+        given = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+        found = next((number for number, line in enumerate(self._lines, 1) if given.match(line)), None)
+        return f" (line {found})" if found else ""
 
     def finish(self) -> None:
         """Raises PartnerError with every mistake of the file."""
         for key in self._found:
             if key not in KNOWN:
                 near = difflib.get_close_matches(key, KNOWN, n=1, cutoff=0.0)[0]
-                self._mistakes.append(f"{self._file}: there is no key {key}; the nearest is {near}")
+                said = f"{self._file}: there is no key {key}; the nearest is {near}{self._line(key)}"
+                self._mistakes.append(said)
             elif key not in self._asked and "role" in self._found:
                 self.mistaken(
                     key, self._found[key], f"nothing; a partner of role {self._found['role']} has none"

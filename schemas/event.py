@@ -118,6 +118,9 @@ EVENTS: Mapping[str, Event] = {
     "pool.rebuilt": Event("a worker process died; its work is taken up again"),
     # configuration and libraries
     "partners.read": Event("the partners' files were read again after a change", ("partners",)),
-    "partners.refused": Event("a change to a partner's file cannot be taken; it is as before", ("mistakes",)),
+    "partners.refused": Event(
+        "a partner's file cannot be taken; the partner is as before, or left out if nothing is known of it",
+        ("mistakes",),
+    ),
     "library.warned": Event("a library we use had something to say", ("library", "message")),
 }

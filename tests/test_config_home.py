@@ -51,6 +51,7 @@ def test_what_the_hub_knows_is_for_its_own_user_alone(tmp_path: Path) -> None:
         hub.logs,
         hub.locks,
         hub.bans,
+        hub.kept_partners,
         hub.host_keys,
     ):
         assert folder.stat().st_mode & 0o777 == 0o700

@@ -210,10 +210,90 @@ def test_a_broken_edit_leaves_everything_as_it_was_and_is_told_once(home: Home) 
     assert folder.current().by_id["prairie"].name == "Gulf Power"
 
 
-def test_a_hub_does_not_start_with_a_broken_file(home: Home) -> None:
+def test_a_partner_of_whom_nothing_good_is_known_is_left_out_alone(home: Home) -> None:
+    (home.partners / "cnp.toml").write_text(CNP)
     (home.partners / "prairie.toml").write_text("id = 3")
-    with pytest.raises(PartnerError):
-        PartnersFolder(home.partners)
+    (home.partners / "gulf.toml").write_bytes(b"\xff")
+    known = PartnersFolder(home.partners, home.kept_partners).current()
+    assert (list(known.by_id), known.left_out) == (["cnp"], {"prairie", "gulf"})
+    gulf, *prairie = "\n".join(known.mistakes).splitlines()
+    assert gulf.startswith(f"{home.partners}/gulf.toml: it cannot be read")
+    assert prairie[0] == (
+        f"{home.partners}/prairie.toml: role is missing; wanted: edc or egs or third_party or auditor"
+    )
+    assert any("id is 3; wanted: a to z first" in line and line.endswith("(line 1)") for line in prairie)
+    (event,) = _events(home)
+    assert (event["event"], event["left_out"]) == ("partners.refused", ["gulf", "prairie"])
+    assert partners.known(home) == known
+
+
+def test_a_new_process_knows_a_partner_whose_file_was_broken_since(home: Home) -> None:
+    file = home.partners / "prairie.toml"
+    file.write_text(PRAIRIE)
+    (home.partners / "cnp.toml").write_text(CNP)
+    PartnersFolder(home.partners, home.kept_partners)
+    file.write_text(PRAIRIE + "role ==\n")
+    for known in (PartnersFolder(home.partners, home.kept_partners).current(), partners.known(home)):
+        assert known.by_id["prairie"].name == "Prairie Power"
+        assert known.left_out == frozenset()
+        (mistake,) = known.mistakes
+        assert mistake.startswith(f"{file}: ")
+        assert "line 5" in mistake
+    file.write_text(PRAIRIE.replace("Prairie", "Gulf"))
+    assert PartnersFolder(home.partners, home.kept_partners).current().by_id["prairie"].name == "Gulf Power"
+    file.write_text("")
+    assert partners.known(home).by_id["prairie"].name == "Gulf Power"
+
+
+def test_the_others_are_read_as_they_are_while_one_file_is_broken(home: Home) -> None:
+    (home.partners / "prairie.toml").write_text(PRAIRIE)
+    (home.partners / "cnp.toml").write_text(CNP)
+    folder = PartnersFolder(home.partners, home.kept_partners)
+    (home.partners / "prairie.toml").write_text("id = 3")
+    (home.partners / "cnp.toml").write_text("disabled = true\n" + CNP)
+    assert folder.current().by_id["cnp"].disabled
+    assert folder.current().by_id["prairie"].name == "Prairie Power"
+
+
+def test_a_partner_whose_file_is_taken_away_is_gone_and_no_copy_brings_it_back(home: Home) -> None:
+    file = home.partners / "prairie.toml"
+    file.write_text(PRAIRIE)
+    folder = PartnersFolder(home.partners, home.kept_partners)
+    file.unlink()
+    assert folder.current().by_id == {}
+    file.write_text("id = 3")
+    assert PartnersFolder(home.partners, home.kept_partners).current().left_out == {"prairie"}
+
+
+def test_what_another_process_took_meanwhile_is_what_a_broken_file_falls_back_to(home: Home) -> None:
+    file = home.partners / "prairie.toml"
+    file.write_text(PRAIRIE)
+    older = PartnersFolder(home.partners, home.kept_partners)
+    file.write_text(PRAIRIE.replace("Prairie", "Gulf"))
+    PartnersFolder(home.partners, home.kept_partners)
+    file.write_text("id = 3")
+    assert older.current().by_id["prairie"].name == "Gulf Power"
+    assert partners.known(home).by_id["prairie"].name == "Gulf Power"
+
+
+def test_of_two_with_one_duns_the_one_that_is_new_is_refused(home: Home) -> None:
+    (home.partners / "prairie.toml").write_text(PRAIRIE)
+    folder = PartnersFolder(home.partners, home.kept_partners)
+    (home.partners / "amber.toml").write_text(PRAIRIE.replace("prairie", "amber"))
+    known = folder.current()
+    assert (list(known.by_id), known.left_out) == (["prairie"], {"amber"})
+    (mistake,) = known.mistakes
+    assert mistake.startswith(f"{home.partners}/amber.toml: duns is 990000011")
+    assert mistake.endswith("prairie has it")
+    broken = PRAIRIE.replace("name", "nome")
+    (home.partners / "prairie.toml").write_text(broken)  # and what stands in for it keeps its DUNS, too
+    assert list(folder.current().by_id) == ["prairie"]
+
+
+def test_a_mistaken_id_is_told_once() -> None:
+    assert _refusal(PRAIRIE.replace("prairie", "bad id"), "bad id.toml").splitlines() == [
+        'bad id.toml: id is "bad id"; wanted: a to z first, then a to z, 0 to 9 and -, at most 32'
+    ]
 
 
 def test_edits_keep_what_people_wrote_in_a_file() -> None:

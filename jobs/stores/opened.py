@@ -33,7 +33,7 @@ class Stores:
         return cls(
             home=home,
             settings=settings,
-            partners=PartnersFolder(home.partners),
+            partners=PartnersFolder(home.partners, home.kept_partners),
             ledger=ledger,
             lake=Lake(settings.lake_folder(home)),
             archive=Archive(home.archive),
