@@ -8,6 +8,7 @@ import asyncssh
 import pytest
 
 from config import partners
+from config.home import Home
 from config.partners import Partners
 from exchange.cli.main import main
 
@@ -72,7 +73,7 @@ def test_a_hub_without_partners_says_how_to_add_one(hub: Hub) -> None:
 
 
 def test_a_partner_that_cannot_be_is_refused_in_words_and_not_written(hub: Hub) -> None:
-    told = hub.run("add", "cnp", "--role", "edc", "--name", "CenterPoint", "--duns", "957877905", code=3)
+    told = hub.run("add", "cnp", "--role", "edc", "--name", "CenterPoint", "--duns", "957877905", code=1)
     assert "cnp.toml: time_zone is missing; wanted: an IANA time zone" in told
     assert hub.partners.by_id == {}
 
@@ -82,9 +83,10 @@ def test_a_duns_that_another_has_is_refused_and_not_written(hub: Hub) -> None:
     told = hub.ask(
         *("add", "twin", "--role", "edc", "--name", "Twin", "--duns", "957877905"),
         *("--time-zone", "America/Chicago"),
-        code=3,
+        code=1,
     )
     assert "twin.toml: duns is 957877905" in told["error"]["message"]
+    assert "cnp has it" in told["error"]["message"]
     assert list(hub.partners.by_id) == ["cnp"]
 
 
@@ -97,7 +99,7 @@ def test_a_partner_is_not_added_over_one_that_is_there(hub: Hub) -> None:
 
 @pytest.mark.parametrize("login", ["../cnp", "CNP", "a/b", "cnp.toml"])
 def test_a_login_that_could_lead_out_of_the_folder_is_refused(hub: Hub, login: str) -> None:
-    hub.run("add", login, "--role", "auditor", "--name", "X", code=3)
+    hub.run("add", login, "--role", "auditor", "--name", "X", code=1)
     assert [path.name for path in hub.root.rglob("*.toml")] == ["meterhub.toml"]
 
 
@@ -139,9 +141,63 @@ def test_a_partner_that_is_not_there_is_told_with_the_nearest(hub: Hub) -> None:
         assert "is cnp meant?" in hub.run(*words, "cmp", *more, code=1)
 
 
-def test_while_any_partners_file_is_broken_no_other_is_changed(hub: Hub) -> None:
+def test_a_duns_that_another_has_is_blamed_on_the_new_one_whatever_the_order_of_their_names(hub: Hub) -> None:
     hub.add_cnp()
-    (hub.root / "config" / "partners" / "bad.toml").write_text("id = 3")
-    before = (hub.root / "config" / "partners" / "cnp.toml").read_text()
-    assert "bad.toml: id is 3" in hub.run("disable", "cnp", code=3)
-    assert (hub.root / "config" / "partners" / "cnp.toml").read_text() == before
+    told = hub.run(
+        *("add", "bbb", "--role", "edc", "--name", "B", "--duns", "957877905"),
+        *("--time-zone", "America/Chicago"),
+        code=1,
+    )
+    assert "bbb.toml: duns is 957877905" in told
+    assert "cnp has it" in told
+
+
+def test_a_login_that_cannot_be_is_told_once(hub: Hub) -> None:
+    told = hub.run("add", "bad id", "--role", "auditor", "--name", "X", code=1)
+    assert told.count("wanted:") == 1
+
+
+def test_while_one_partners_file_is_broken_all_others_can_be_changed(hub: Hub) -> None:
+    hub.add_cnp()
+    bad = hub.root / "config" / "partners" / "bad.toml"
+    bad.write_text("id = 3")
+    home = Home(hub.root)
+    for words in (["disable", "cnp"], ["enable", "cnp"], ["key", "add", "cnp", SECOND]):
+        told = hub.run(*words)
+        assert f"{bad}: id is 3" in told
+        assert "(line 1)" in told
+        assert "left out: bad" in told
+    assert len(partners.known(home).by_id["cnp"].keys) == 2
+    assert "cnp" in hub.run("list")
+    told = hub.run("disable", "bad", code=3)
+    assert f"{bad}: id is 3" in told
+    assert "mend the file" in told
+    assert bad.read_text() == "id = 3"
+    assert f"{bad}: " in hub.run("show", "bad", code=3)
+    bad.write_text("id ==")
+    assert f"{bad}: " in hub.run("key", "add", "bad", SECOND, code=3)
+
+
+def test_a_key_of_another_partner_and_one_that_is_over_are_taken_with_a_warning(hub: Hub) -> None:
+    hub.add_cnp()
+    shared = hub.ask("add", "aud", "--role", "auditor", "--name", "A", "--key", PUBLIC)
+    (warning,) = shared["warnings"]
+    assert "is a key of cnp, too" in warning
+    told = hub.run("key", "add", "aud", SECOND, "--expires", "2001-01-31")
+    assert "expired on 2001-01-31: nobody can log in with it" in told
+    assert "is a key of cnp" not in told  # that one was there before
+
+
+def test_a_wrong_usage_is_told_in_json_where_json_is_asked_for(hub: Hub) -> None:
+    error = hub.ask("add", "aud", "--role", "king", "--name", "A", code=2)["error"]
+    assert (error["code"], error["hint"]) == ("usage", "meterhub partner add --help")
+    assert "king" in error["message"]
+
+
+def test_json_may_be_asked_for_before_the_command_as_well(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.add_cnp()
+    assert main(["--home", str(hub.root), "--json", "partner", "list"]) == 0
+    before = json.loads(capsys.readouterr().out)
+    assert before == hub.ask("list")

@@ -37,7 +37,8 @@ def command(asked: Asked, *, file: Path, login: str, every: bool) -> int:
     No server need run, and nothing is written. What was loaded before is not looked at, so a duplicate is not
     noticed. Exit code 1 if any of it would be refused.
     """
-    known = partners.load(asked.home.partners)
+    known = partners.known(asked.home)
+    options.tell_mistakes(known)
     edc = known.get(login)
     if edc is None or edc.zone is None:
         there = ", ".join(one.id for one in known.edcs) or "none"

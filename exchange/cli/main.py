@@ -94,9 +94,10 @@ class _Commands(click.Group):
     type=click.Path(path_type=Path, file_okay=False),
     help="The hub's folder, with config/meterhub.toml; else METERHUB_HOME, else the current folder.",
 )
+@click.option("--json", is_flag=True, help="Answer in JSON.")
 @click.version_option(package_name="meterhub", message="meterhub %(version)s")
 @click.pass_context
-def meterhub(context: click.Context, home: Path | None) -> None:  # noqa: ARG001 - read by options.Command
+def meterhub(context: click.Context, /, **_: object) -> None:  # --home and --json are read by options.Command
     """Takes meter readings from distribution companies and lays before each supplier its own accounts."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -111,7 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(error, as_json="--json" in asked)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        if "--json" in asked:
+            _tell(MeterhubError("usage", error.format_message(), _help(error)), as_json=True)
+        else:
+            error.show()
         return error.exit_code
     except click.Abort:
         click.echo("stopped", err=True)
@@ -120,6 +124,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the answer has seen enough; the interpreter must not try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _help(error: click.ClickException) -> str:
+    """How to see what the command takes."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{context.command_path if context else 'meterhub'} --help"
 
 
 def _tell(error: MeterhubError, *, as_json: bool) -> None:

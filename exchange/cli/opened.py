@@ -9,6 +9,7 @@ from typing import TypeVar
 from config import log as log_setup
 from config.errors import OperatorError, RefusedError
 from config.partners import Partner
+from exchange.cli import options
 from exchange.cli.options import Asked
 from jobs.stores.opened import Stores
 
@@ -25,6 +26,7 @@ def stores(asked: Asked) -> Iterator[Stores]:
     home.lay_out()
     log_setup.configure(home, settings, console=False)
     opened = Stores.open(home, settings)
+    options.tell_mistakes(opened.partners.current())
     try:
         yield opened
     finally:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import click
 
 from config import home, settings
 from config.home import Home
+from config.partners import Partners
 from config.settings import Settings
 from jobs.clock import RunningClock
 
@@ -70,9 +71,11 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         here: Path | None = ctx.params.pop("home")
-        above: Path | None = ctx.find_root().params.get("home")
+        above = ctx.find_root().params
         ctx.params["asked"] = Asked(
-            home_option=here or above, json=ctx.params.pop("json"), clock=the_clock(os.environ.get(NOW, ""))
+            home_option=here or above.get("home"),
+            json=ctx.params.pop("json") or above.get("json", False),
+            clock=the_clock(os.environ.get(NOW, "")),
         )
         return super().invoke(ctx)
 
@@ -80,6 +83,20 @@ class Command(click.Command):
         with formatter.section("For example"):
             for example in self.examples:
                 formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+
+
+def warn(said: Iterable[str]) -> None:
+    """Tell an operator, a line each on standard error, what the command does not stop for."""
+    for line in said:
+        click.echo(f"meterhub: {line}", err=True)
+
+
+def tell_mistakes(found: Partners) -> None:
+    """Warn of partners' files that cannot be taken."""
+    warn(found.mistakes)
+    if found.mistakes:
+        gone = f"left out: {', '.join(sorted(found.left_out))}; " if found.left_out else ""
+        warn([f"until that is mended: {gone}every other partner is as its file says or last said"])
 
 
 def the_clock(set_to: str) -> RunningClock:

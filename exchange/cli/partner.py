@@ -1,14 +1,15 @@
 """`meterhub partner`: who may log in. A running hub takes every change at once."""
 
 import difflib
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from config import partner_file, partners
-from config.errors import RefusedError
+from config.errors import PartnerError, RefusedError
 from config.home import Home
 from config.partners import Partner, Role
 from exchange.cli import options, show
@@ -29,7 +30,9 @@ def key() -> None:
 @options.command("list", "meterhub partner list", "meterhub partner list --json")
 def list_all(asked: Asked) -> None:
     """All partners."""
-    known = partners.load(asked.home.partners).by_id.values()
+    found = partners.known(asked.home)
+    options.tell_mistakes(found)
+    known = found.by_id.values()
     rows = [
         (one.id, one.role, one.name, one.duns, one.zone, len(one.keys), "disabled" if one.disabled else "")
         for one in known
@@ -42,7 +45,7 @@ def list_all(asked: Asked) -> None:
 @click.argument("login", metavar="ID")
 def show_one(asked: Asked, login: str) -> None:
     """One partner, with the fingerprints of its keys."""
-    one = partners.parse(_text(asked.home, login), file=f"{login}.toml")
+    one = partners.parse(_text(asked.home, login), file=_file(asked.home, login))
     facts = _facts(one)
     rows = [
         (name, ", ".join(value) if isinstance(value, list) else value)
@@ -94,7 +97,8 @@ def add(
         keys=[_key_line(one) for one in keys],
         allow_from=allow_from,
     )
-    _keep(asked, home, login, text, said=f"{login} may log in" if keys else f"{login} has no key yet")
+    said = f"{login} may log in" if keys else f"{login} has no key yet"
+    _keep(asked, home, login, text, said=said, new=[key.fingerprint for key in _taken(text, login).keys])
 
 
 @options.command("disable", "meterhub partner disable prairie")
@@ -128,7 +132,8 @@ def key_add(asked: Asked, login: str, public: str, expires: datetime | None) -> 
     home = asked.home
     until = expires.replace(tzinfo=UTC).date() if expires else None
     text = partner_file.with_key(_text(home, login), _key_line(public), expires=until)
-    _keep(asked, home, login, text, said=f"{login} has one key more")
+    new = [_taken(text, login).keys[-1].fingerprint]
+    _keep(asked, home, login, text, said=f"{login} has one key more", new=new)
 
 
 @options.command("remove", "meterhub partner key remove cnp night-batch")
@@ -157,24 +162,68 @@ def _file(home: Home, login: str) -> Path:
 
 
 def _text(home: Home, login: str) -> str:
-    texts = partners.read(home.partners)
-    if f"{login}.toml" not in texts:
-        known = [name.removesuffix(".toml") for name in texts]
+    """The text of a partner's file. Raises PartnerError if it says what cannot be."""
+    file = _file(home, login)
+    known = [one.stem for one in home.partners.glob("*.toml") if not one.name.startswith(".")]
+    if login not in known:
         near = difflib.get_close_matches(login, known, n=1)
         raise RefusedError(
             "no-such-partner",
             f"there is no partner {login}",
             f"is {near[0]} meant?" if near else "see them all with: meterhub partner list",
         )
-    return texts[f"{login}.toml"]
+    try:
+        text = file.read_text(encoding="utf-8")
+        partners.parse(text, file=file)
+    except (PartnerError, OSError, UnicodeDecodeError) as error:
+        said = error.message if isinstance(error, PartnerError) else f"{file}: it cannot be read: {error}"
+        hint = "mend the file; until then the partner is as it was when the file could last be taken"
+        raise PartnerError("partner-refused", said, hint) from error
+    return text
 
 
-def _keep(asked: Asked, home: Home, login: str, text: str, *, said: str) -> None:
-    """Write a partner's file, once it and all the others are found to be right together."""
-    all_texts = partners.read(home.partners) | {f"{login}.toml": text}
-    kept = partners.gather(all_texts).by_id[login]
+def _taken(text: str, login: str) -> Partner:
+    """The partner of that text. Raises RefusedError if it says what cannot be: it was given so."""
+    try:
+        return partners.parse(text, file=f"{login}.toml")
+    except PartnerError as error:
+        raise RefusedError(error.code, error.message) from error
+
+
+def _keep(asked: Asked, home: Home, login: str, text: str, *, said: str, new: Collection[str] = ()) -> None:
+    """Write a partner's file, once it is found to be right, and to contradict no other.
+
+    `new` are the fingerprints of the keys that were not there before.
+    """
+    kept = _taken(text, login)
+    known = partners.known(home)
+    others = [one for one in known.by_id.values() if one.id != login]
+    holder = next(
+        (one for one in others if one.duns and (one.role, one.duns) == (kept.role, kept.duns)), None
+    )
+    if holder is not None:
+        wanted = f"wanted: one that no other {kept.role} has, and {holder.id} has it"
+        raise RefusedError("partner-refused", f"{login}.toml: duns is {kept.duns}; {wanted}")
     files.write(_file(home, login), text.encode())
-    asked.show(_facts(kept), f"{said}. ({_file(home, login)})")
+    warnings = list(_warnings(kept, others, new, today=asked.clock().date()))
+    facts = _facts(kept)
+    asked.show({**facts, "warnings": warnings} if new else facts, f"{said}. ({_file(home, login)})")
+    options.warn(() if asked.json else warnings)
+    options.tell_mistakes(partners.known(home))
+
+
+def _warnings(
+    kept: Partner, others: Iterable[Partner], new: Collection[str], *, today: date
+) -> Iterator[str]:
+    """What is allowed and hardly meant."""
+    for held in kept.keys:
+        if held.fingerprint not in new:
+            continue
+        for other in others:
+            if held.fingerprint in {one.fingerprint for one in other.keys}:
+                yield f"{held.fingerprint} is a key of {other.id}, too: whoever holds it can log in as either"
+        if held.expires is not None and held.expires < today:
+            yield f"{held.fingerprint} expired on {held.expires}: nobody can log in with it"
 
 
 def _key_line(found: str) -> str:
