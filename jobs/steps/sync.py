@@ -9,10 +9,14 @@ is followed by the same step once more, and one behind it could leave a partner 
 
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import pairwise
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from config.partners import Partner
+from config.errors import PartnerError
+from config.partners import Partner, Partners
 from jobs.rules import ownership
 from jobs.stores import layout
 from jobs.stores.ledger import claims, drops, outbox, syncs
@@ -256,22 +260,41 @@ def _files_with_lost_accounts(
     sync: Sync, edc: Partner, *, stores: Stores, now: datetime
 ) -> list[OutboundFile]:
     """The outbound files that hold an account of which, by this sync, their EGS is not of record."""
-    roster = Roster(stores.lake, sync.path)
     partners = stores.partners.current()
     with stores.ledger.read() as tx:
         live = outbox.live(tx, edc=edc.id)
+    if unknown := sorted({file.egs for file in live} & partners.left_out):
+        # By a mistake in its file an EGS loses nothing, and it is shown nothing that it should lose.
+        raise PartnerError(
+            "partner-left-out",
+            f"{sync.id} cannot come into force: {', '.join(unknown)} has files of {edc.id}'s accounts, and "
+            "its partner's file cannot be taken",
+            "mend its file, then: meterhub sweep",
+        )
+    holders = sorted({file.egs for file in live if partners.get(file.egs) is not None})
+    accounts_of = _accounts_of(holders, Roster(stores.lake, sync.path), partners, today=_today(edc, now))
     lost = []
     for file in live:
-        egs = partners.get(file.egs)
-        accounts = pc.unique(read_contents(layout.contents_path(file, stores=stores))["account"])
-        owners = ownership.of_record(
-            standing=roster.standing_of(accounts),
-            egs_duns=[egs.duns] if egs is not None else [],
-            today=_today(edc, now),
-        )
-        if (owners.place < 0).any():
+        held = pc.unique(read_contents(layout.contents_path(file, stores=stores))["account"])
+        theirs = accounts_of.get(file.egs, pa.array([], pa.string()))
+        if not pc.all(pc.is_in(held, value_set=theirs), min_count=0).as_py():
             lost.append(file)
     return lost
+
+
+def _accounts_of(
+    egss: list[str], roster: Roster, partners: Partners, *, today: date
+) -> dict[str, pa.ChunkedArray]:
+    """The accounts of which each EGS is of record. The roster is read once, whatever the number of files."""
+    duns = [partners.by_id[egs].duns for egs in egss]
+    found: list[list[pa.Array]] = [[pa.array([], pa.string())] for _ in egss]
+    for accounts, standing in roster.standings() if egss else ():
+        place = ownership.of_record(standing=standing, egs_duns=duns, today=today).place
+        order = np.argsort(place, kind="stable")
+        marks = np.searchsorted(place[order], np.arange(len(egss) + 1))
+        for egs, (begin, end) in enumerate(pairwise(marks)):
+            found[egs].append(accounts.take(order[begin:end]))
+    return {egs: pa.chunked_array(pieces) for egs, pieces in zip(egss, found, strict=True)}
 
 
 def _today(edc: Partner, now: datetime) -> date:

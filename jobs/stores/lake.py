@@ -5,7 +5,7 @@ a lost ledger would need: drop, EDC, version range, instants and the hash of the
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -66,6 +66,12 @@ class Lake:
         with pq.ParquetFile(self.root / path) as file:
             groups = list(_touching(file.metadata, low, high))
             return file.read_row_groups(groups, columns=list(columns), use_threads=False)
+
+    def row_groups(self, path: str, *, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Columns of one file, a row group at a time: for what is too big to be held."""
+        with pq.ParquetFile(self.root / path) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=list(columns), use_threads=False)
 
     def read_accounts(self, path: str, *, columns: Sequence[str], accounts: pa.Array) -> pa.Table:
         """Columns of the rows of one file whose account is among `accounts`."""

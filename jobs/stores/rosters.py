@@ -1,5 +1,6 @@
 """Rosters: what a meter data sync says, one Parquet file a sync, sorted by account."""
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -35,6 +36,28 @@ class Roster:
             self.path, columns=_OWNERSHIP, low=ends["min"].as_py(), high=ends["max"].as_py()
         )
         return _standing(rows, accounts)
+
+    def standings(self) -> Iterator[tuple[pa.Array, pa.Table]]:
+        """All accounts, each once, and how they stand (as `standing_of` has it), stretch by stretch."""
+        last = None
+        for rows in self._lake.row_groups(self.path, columns=_OWNERSHIP):
+            account = rows["account"].cast(pa.string()).combine_chunks()
+            if not len(account):
+                continue
+            # Sorted, so that an account's meters stand together; the first one speaks for it.
+            first = pc.not_equal(account[1:], account[:-1])
+            new = pa.concat_arrays([pa.array([account[0].as_py() != last]), first])
+            last = account[-1].as_py()
+            yield (
+                account.filter(new),
+                pa.table(
+                    {
+                        "known": pa.repeat(True, pc.sum(new).as_py() or 0),
+                        "egs_duns": rows["egs_duns"].cast(pa.string()).filter(new),
+                        "egs_start": rows["egs_start"].cast(pa.date32()).filter(new),
+                    }
+                ),
+            )
 
     def accounts(self) -> pa.Table:
         """All of it: account, egs_duns, egs_start and egs_name, each account once."""
