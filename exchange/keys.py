@@ -74,6 +74,7 @@ def load_host_keys(folder: Path) -> tuple[asyncssh.SSHKeyPair, ...]:
         for algorithm in _SIGNS_WITH.get(key.get_algorithm(), ()):
             (pair,) = asyncssh.load_keypairs([key])
             pair.host_key_algorithms = (algorithm,)
+            pair.set_sig_algorithm(algorithm)  # or RSA would prove itself with SHA-1 to who learns of it
             pairs.append(pair)
     if not pairs:
         raise OperatorError(

@@ -152,7 +152,9 @@ class SmallDesk:
 class Door:
     """The server, running on a loop in a thread of its own, and ways to come to it."""
 
-    def __init__(self, home: Path, limits: Sftp, hub: Desk | None, partners: Path | None) -> None:
+    def __init__(
+        self, home: Path, limits: Sftp, hub: Desk | None, partners: Path | None, *, new_key: bool
+    ) -> None:
         self.home = home
         self.partners = partners or home / "partners"
         self.partners.mkdir(exist_ok=True)
@@ -163,8 +165,10 @@ class Door:
         self._hub = hub or self.desk
         host_keys = home / "host_keys"
         host_keys.mkdir(exist_ok=True)
-        host_key = asyncssh.generate_private_key("ssh-ed25519")
-        (host_keys / "ssh_host_ed25519_key").write_bytes(host_key.export_private_key())
+        host_key_file = host_keys / "ssh_host_ed25519_key"
+        if new_key:
+            host_key_file.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+        host_key = asyncssh.read_private_key(host_key_file)
         self.host_key = host_key.export_public_key().decode().strip()
         self.bans = Bans(Home(home).bans, self._hub.now)
         self._limits = limits
@@ -383,13 +387,20 @@ def until(ask: Callable[[], Any]) -> Any:
 
 @contextmanager
 def open_door(
-    home: Path, *, hub: Desk | None = None, partners: Path | None = None, **limits: Any
+    home: Path,
+    *,
+    hub: Desk | None = None,
+    partners: Path | None = None,
+    new_key: bool = True,
+    **limits: Any,
 ) -> Iterator[Door]:
     """An open door: before a small desk of its own, or before `hub`, whose partners' files are in `partners`.
 
-    It bans nobody unless it is told to: the tests all come from one address, and fail on purpose.
+    Its host key is a new one, or the one that is in the home. It bans nobody unless it is told to: the tests all come from one address, and fail on purpose.
     """
-    door = Door(home, replace(Sftp(), **{"port": 0, "ban_score": 0, **limits}), hub, partners)
+    door = Door(
+        home, replace(Sftp(), **{"port": 0, "ban_score": 0, **limits}), hub, partners, new_key=new_key
+    )
     door.start()
     try:
         yield door
