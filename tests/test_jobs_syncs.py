@@ -370,6 +370,34 @@ def test_a_file_with_a_lost_account_is_written_again_without_it(hub: Hub) -> Non
     assert accounts_found(hub, KEYSTONE.id) == ["C"]
 
 
+def test_an_egs_whose_partners_file_is_broken_loses_nothing_by_that(hub: Hub) -> None:
+    a_night(hub, {"A": CHAMPION.duns, "B": KEYSTONE.duns})
+    before = laid(hub, CHAMPION)
+    file = hub.home.partners / f"{CHAMPION.id}.toml"
+    file.write_text("duns ==")
+    hub.restart()  # the new process knows it as it was
+    hub.on(days=1)
+    send_sync(hub, {"A": CHAMPION.duns, "B": KEYSTONE.duns})
+    assert (laid(hub, CHAMPION), states(hub)["S130904-cnp-1"]) == (before, "in-force")
+
+
+def test_no_sync_is_settled_while_nothing_is_known_of_an_egs_that_has_files(hub: Hub) -> None:
+    a_night(hub, {"A": CHAMPION.duns, "B": KEYSTONE.duns})
+    before = laid(hub, CHAMPION)
+    file = hub.home.partners / f"{CHAMPION.id}.toml"
+    good = file.read_text()
+    file.write_text("duns ==")
+    (hub.home.kept_partners / file.name).unlink()
+    hub.restart()
+    hub.on(days=1)
+    send_sync(hub, {"A": CHAMPION.duns, "B": KEYSTONE.duns})
+    assert (laid(hub, CHAMPION), states(hub)["S130904-cnp-1"]) == (before, "withdrawing")
+    assert any("champion has files" in str(failure) for failure in hub.failures())
+    file.write_text(good)
+    hub.sweep()
+    assert (laid(hub, CHAMPION), states(hub)["S130904-cnp-1"]) == (before, "in-force")
+
+
 def test_what_was_superseded_is_not_written_again_behind_its_newer_version(hub: Hub) -> None:
     roster = {"A": CHAMPION.duns, "B": CHAMPION.duns, "C": CHAMPION.duns}
     send_sync(hub, roster)
