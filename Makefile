@@ -8,7 +8,7 @@ PYTHON ?= $(shell for each in python3.11 python3 python; do \
 	if $$each -c '$(NEWER)' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench lock
+.PHONY: help setup demo run test check bench texas lock
 
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ check: $(READY) ## lint, types and which way imports run
 
 bench: $(READY) ## how fast a hub is, beside a bare script, DuckDB and Polars; ONLY=night or ONLY=questions
 	$(BIN)/python tests/bench/ratios.py $(if $(ONLY),--only $(ONLY))
+
+texas: $(READY) ## a whole night of 7 million meters, with what it took; N=500000 is a smaller one
+	$(BIN)/python tests/bench/texas.py $(if $(N),--accounts $(N))
 
 lock: ## work out requirements.txt anew from pyproject.toml; UPGRADE=--upgrade takes what is newest
 	@test -x .cache/lock/bin/pip-compile || { $(PYTHON) -m venv .cache/lock && .cache/lock/bin/python -m pip install --quiet 'pip-tools>=7.4,<8'; }

@@ -107,3 +107,11 @@ def test_the_table_has_a_ratio_for_every_peer(tmp_path: Path) -> None:
     assert {line["peer"] for line in lines} >= {"bare script", "Polars", "DuckDB, null padding"}
     assert all(line["ratio"] > 0 and len(line["hub"]) == len(line["other"]) == 1 for line in lines)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_night_of_texas_is_loaded_published_and_switched(tmp_path: Path) -> None:
+    ran = _run("texas.py", "--accounts", "1000", "--folder", "night", here=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "96,000 intervals" in ran.stdout
+    assert all(part in ran.stdout for part in ("sync", "load", "publish", "switch", "outbound files"))
+    assert list(tmp_path.iterdir()) == []

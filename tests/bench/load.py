@@ -93,10 +93,10 @@ def held() -> int:
 class BenchHub:
     """A hub's home, and workers as `meterhub serve` has them: one that loads, one for everything else."""
 
-    def __init__(self, root: Path, egss: tuple[Egs, ...] = EGSS) -> None:
+    def __init__(self, root: Path, egss: tuple[Egs, ...] = EGSS, *, workers: int = 1) -> None:
         home = Home(root)
         home.lay_out()
-        home.settings_file.write_text("workers = 1\n")
+        home.settings_file.write_text(f"workers = {workers}\n")
         ours = {"role": Role.EDC, "name": EDC.name, "duns": EDC.duns, "zone": str(EDC.zone)}
         (home.partners / f"{EDC.id}.toml").write_text(partner_file.new(id=EDC.id, **ours))
         for egs in egss:
