@@ -25,13 +25,20 @@ class Need:
     run: str
 
 
-def needed(seen: Tonight, *, stores: Stores) -> tuple[Need, ...]:
-    """All that needs an operator."""
+def needed(seen: Tonight, *, stores: Stores, stopped: bool = False) -> tuple[Need, ...]:
+    """All that needs an operator. `stopped`: a server ran on this home, and does not now."""
     with stores.ledger.read() as tx:
         needs = [*_unmoved(tx, seen.at), *_held_syncs(tx)]
         for edc in seen.edcs:
             needs += [*_unsaid(edc), *_held_back(edc, tx), *_overdue(edc, tx, stores=stores, now=seen.at)]
-    return (*needs, *_ending_keys(stores, seen.at.date()))
+    return (*_closed(seen, stopped=stopped), *needs, *_ending_keys(stores, seen.at.date()))
+
+
+def _closed(seen: Tonight, *, stopped: bool) -> Iterator[Need]:
+    """Nobody can log in. Of a night that is over it is of no consequence."""
+    if stopped and any(edc.since <= seen.at < edc.until for edc in seen.edcs):
+        what = "no server is running on this home: nobody can log in, and nothing goes on by itself"
+        yield _need("no-server", "", what, "serve")
 
 
 def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:

@@ -1,4 +1,7 @@
-"""How tonight stands, by the ledger alone: each EDC, and what lies before each EGS."""
+"""How tonight stands, by the ledger: each EDC, and what lies before each EGS.
+
+The lake is asked only about accounts that nobody knew when they were loaded, and the roster about those.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,6 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from config.partners import Partner
@@ -13,6 +18,7 @@ from jobs.rules import ownership
 from jobs.stores.ledger import drops, loads, outbox, runs, standing, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
+from jobs.stores.rosters import Roster
 from schemas import receipt, usage_day
 from schemas.drop import UNDER_WAY, Drop, Stage
 from schemas.usage_day import UsageDay, local_date
@@ -32,17 +38,20 @@ class OfEdc:
     missing: int | None  # by the verdict
     buckets: int  # drops that brought blocks of the day
     arrived: standing.Arrivals  # from `since` to `until`
-    under_way: int  # drops
+    uploading: int  # uploads that have begun and not ended
+    under_way: int  # drops that are being taken in
     broken_off: int  # uploads that may be resumed
     due: int | None  # None: there is no roster that says
-    loaded: int  # of what is due; before the verdict, of accounts that the roster knows
+    loaded: int  # of what is due; before the verdict, of accounts that the roster names, if there is one
     first_versions: int
     replacing: int
     late: int
     last_load_at: datetime | None
-    suspense: int
-    unclaimed: dict[str, int]  # by the DUNS of an EGS that is no partner
-    held_late: int
+    suspense: int  # held of this usage day
+    suspense_accounts: int  # whose blocks those are
+    suspense_other_days: int
+    unclaimed: dict[str, int]  # of any usage day, by the DUNS of an EGS that is no partner
+    held_late: int  # of any usage day
     waiting: int  # loads that no publication has looked at
     sync: Sync | None
     sync_age: int | None  # days
@@ -50,10 +59,10 @@ class OfEdc:
 
     @property
     def percent(self) -> float | None:
-        """Loaded of due, rounded down: 100 is all."""
+        """Loaded of due, rounded as a report of the deadline rounds."""
         if self.due is None:
             return None
-        return min(100.0, int(1000 * self.loaded / self.due) / 10) if self.due else 100.0
+        return min(100.0, round(100 * self.loaded / self.due, 3)) if self.due else 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +120,14 @@ def _of_edc(
         reasons[reason] += count
     today = local_date(now, edc.zone)
     max_age = stores.settings.sync.max_age_days
+    suspended = standing.suspended(tx, edc=edc.id, day=of_day.date)
+    broken = {drop.name for drop in open_drops if drop.stage is Stage.INCOMPLETE}
+    uploads = stores.mailboxes.uploads(edc.id)
+    if judged and verdict is not None:
+        loaded = int(verdict["expected"] - verdict["missing"])  # each was held to the roster
+    else:
+        unknown = 0 if then is None else _unknown(edc, of_day.date, then, tx, stores=stores)
+        loaded = max(0, night["first_versions"] - unknown)
     return OfEdc(
         edc=edc.id,
         usage_day=of_day.date,
@@ -127,15 +144,18 @@ def _of_edc(
             since=of_day.end,
             until=UsageDay(local_date(of_day.end, edc.zone), edc.zone).end,
         ),
+        uploading=sum(not whole and name not in broken for name, whole in uploads),
         under_way=sum(drop.stage in UNDER_WAY for drop in open_drops),
-        broken_off=sum(drop.stage is Stage.INCOMPLETE for drop in open_drops),
+        broken_off=len(broken),
         due=verdict["expected"] if verdict and judged else then.due if then is not None else None,
-        loaded=_loaded(edc, of_day.date, night["first_versions"], verdict if judged else None, tx),
+        loaded=loaded,
         first_versions=night["first_versions"],
         replacing=night["blocks"] - night["first_versions"],
         late=night["late"],
         last_load_at=night["last_load_at"],
-        suspense=reasons["suspense"],
+        suspense=suspended.blocks,
+        suspense_accounts=suspended.accounts,
+        suspense_other_days=reasons["suspense"] - suspended.blocks,
         unclaimed={duns: count for (reason, duns), count in held.items() if reason == "unclaimed"},
         held_late=reasons["late"],
         waiting=standing.unpublished(tx, edc=edc.id, after_seq=outbox.cursor(tx, edc.id))[0],
@@ -146,15 +166,26 @@ def _of_edc(
     )
 
 
-def _loaded(
-    edc: Partner, day: date, first_versions: int, verdict: dict[str, Any] | None, tx: Connection
-) -> int:
-    """How many of the blocks that are due were loaded: by the verdict, which held each to the roster, or else
-    those that came first for their account, channel and day, without the accounts that nobody had heard of.
+def _unknown(edc: Partner, day: date, sync: Sync, tx: Connection, *, stores: Stores) -> int:
+    """How many blocks of a usage day, of those that came first for their account and channel, are of accounts
+    that a sync does not name: what a publication has held in suspense, and what none has looked at yet.
     """
-    if verdict is not None:
-        return int(verdict["expected"] - verdict["missing"])
-    return max(0, first_versions - standing.strangers(tx, edc=edc.id, day=day))
+    roster = Roster(stores.lake, sync.path)
+    if outbox.last_sync(tx, edc.id) == sync.id:
+        unknown = standing.suspended(tx, edc=edc.id, day=day).pairs
+    else:
+        held = standing.suspended_accounts(tx, edc=edc.id, day=day)
+        unknown = _strangers(pa.array(held, pa.string()), roster)
+    cursor = outbox.cursor(tx, edc.id)
+    for path in standing.not_looked_at(tx, edc=edc.id, day=day, after_seq=cursor):
+        rows = stores.lake.read(path, columns=("account", "version"))
+        unknown += _strangers(rows.filter(pc.equal(rows["version"], 1))["account"], roster)
+    return unknown
+
+
+def _strangers(accounts: pa.Array | pa.ChunkedArray, roster: Roster) -> int:
+    """How many of these a roster does not name."""
+    return len(accounts) - int(pc.sum(roster.standing_of(accounts)["known"]).as_py() or 0)
 
 
 def _of_egss(known: list[str], edcs: list[OfEdc], tx: Connection) -> Iterator[OfEgs]:

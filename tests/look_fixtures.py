@@ -1,9 +1,15 @@
 """For tests of the commands that look: a night that had a bit of everything, and how to ask."""
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +65,23 @@ class Told:
     twin: Drop
     replacement: Drop
     late: Drop
+
+
+def on_a_terminal(hub: Hub, *words: str, columns: int = 80) -> list[str]:
+    """What a command shows on a terminal of so many columns, line by line."""
+    screen, terminal = pty.openpty()
+    with subprocess.Popen(
+        [Path(sys.executable).with_name("meterhub"), "--home", hub.home.root, *words],
+        stdin=terminal, stdout=terminal, stderr=terminal,
+        env={**os.environ, NOW: hub.now.isoformat(), "COLUMNS": str(columns), "TERM": "dumb"},
+    ):  # fmt: skip
+        os.close(terminal)
+        said = b""
+        with contextlib.suppress(OSError):  # that is how a terminal ends
+            while some := os.read(screen, 65_536):
+                said += some
+    os.close(screen)
+    return [line.rstrip() for line in said.decode().splitlines()]
 
 
 def a_night(home: Home) -> Told:
@@ -121,4 +144,4 @@ def told_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     told.hub.close()
 
 
-__all__ = ["CNP", "DAY", "Answer", "Desk", "Told", "a_night", "read", "told_once"]
+__all__ = ["CNP", "DAY", "Answer", "Desk", "Told", "a_night", "on_a_terminal", "read", "told_once"]

@@ -1,11 +1,13 @@
 """`meterhub status`: tonight at a glance, what needs an operator, and exit code 3 when anything does."""
 
+import fcntl
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -14,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from exchange import lock
 from exchange.cli.options import NOW
 from hub_fixtures import CNP, PPL, Hub, partner_text
 from jobs.steps import arrive
 from jobs_fixtures import CHAMPION, KEYSTONE, STRANGER_DUNS, Cut, interval_name, local, lse, send, send_sync
-from look_fixtures import DAY, Desk, read
+from look_fixtures import DAY, Desk, on_a_terminal, read
 
 MakeHub = Callable[..., Hub]
 ACCOUNTS = ["1001", "1002", "1003", "1004"]
@@ -87,8 +90,8 @@ def test_a_night_under_way_is_told_in_counts_and_minutes(only_cnp: Hub, desk_at:
     assert (edc["sync_age"], edc["sync_too_old"]) == (0, False)
     said = desk.ask("status").out
     assert "3 of 4" in said
-    assert "█████████░░░ 75.0 %" in said
-    assert "2 in, 1 refused, 1 fault " in said
+    assert "██████░░ 75.0 %" in said
+    assert "2 loaded, 1 refused, 1 fault\n" in said
     assert "in 2 h 10 min" in said
     assert "Nothing needs an operator." in said
 
@@ -112,6 +115,64 @@ def test_accounts_that_nobody_has_heard_of_do_not_count_as_loaded_of_due(
     only_cnp.sweep()
     (edc,) = status(desk_at(only_cnp))["edcs"]
     assert (edc["loaded"], edc["first_versions"], edc["suspense"], edc["percent"]) == (1, 3, 2, 25.0)
+
+
+def test_readings_that_came_before_the_roster_count_as_soon_as_it_names_their_accounts(
+    make_hub: MakeHub, desk_at: DeskAt
+) -> None:
+    hub = make_hub()
+    hub.remove_partner("ppl")
+    desk = desk_at(hub)
+    two = [Cut(account="1002", day=DAY), Cut(account="1002", day=DAY, channel="1")]
+    send(hub, *cuts("1001", "9001"), *two)
+    send(hub, *cuts("1003", "9002"))
+    (edc,) = status(desk, code=3)["edcs"]
+    assert (edc["loaded"], edc["due"]) == (6, None)
+    hub.on(minutes=1)
+    send_sync(hub, dict.fromkeys(ACCOUNTS, CHAMPION.duns))
+    assert status(desk)["edcs"][0]["loaded"] == 4  # nothing is published yet
+    hub.sweep()
+    (edc,) = status(desk)["edcs"]
+    assert (edc["loaded"], edc["first_versions"], edc["suspense"], edc["suspense_accounts"]) == (4, 6, 2, 2)
+    hub.on(minutes=15)
+    send(hub, *cuts("1004", "9003"), *(cut.again(wh=5, stamp="20130903090000") for cut in cuts("9001")))
+    assert status(desk)["edcs"][0]["loaded"] == 5
+    hub.sweep()
+    (edc,) = status(desk)["edcs"]
+    assert (edc["loaded"], edc["suspense"], edc["suspense_accounts"]) == (5, 4, 3)
+    assert "4 blocks of 3 accounts in suspense\n" in desk.ask("status").out
+    hub.on(minutes=1)
+    send_sync(hub, dict.fromkeys([*ACCOUNTS, "9001"], CHAMPION.duns))
+    assert status(desk)["edcs"][0]["loaded"] == 6  # what was held for the old sync's sake is not yet free
+
+
+def test_what_is_in_suspense_of_other_usage_days_is_told_apart(only_cnp: Hub, desk_at: DeskAt) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    send(hub, *cuts("1001", "9001"))
+    hub.sweep()
+    hub.on(days=1)
+    (edc,) = status(desk)["edcs"]
+    assert (edc["usage_day"], edc["suspense"], edc["suspense_other_days"]) == ("2013-09-03", 0, 1)
+    assert "1 in suspense of other usage days" in desk.ask("status").out
+
+
+def test_the_share_is_rounded_as_the_deadline_does(make_hub: MakeHub, desk_at: DeskAt) -> None:
+    hub = make_hub()
+    hub.remove_partner("ppl")
+    known = [str(1000 + k) for k in range(240)]
+    send_sync(hub, dict.fromkeys(known, CHAMPION.duns))
+    send(hub, *cuts(*known[:239]))
+    assert status(desk_at(hub))["edcs"][0]["percent"] == 99.583
+    said = desk_at(hub).ask("deadline", "--day", "2013-09-02").out
+    assert "99.583 %" in desk_at(hub).ask("status").out
+    assert "239" in said
+
+
+def test_an_upload_that_has_not_ended_is_told(only_cnp: Hub, desk_at: DeskAt) -> None:
+    only_cnp.stores.mailboxes.part("cnp", interval_name(only_cnp)).write_bytes(b"0000")
+    (edc,) = status(desk_at(only_cnp))["edcs"]
+    assert (edc["uploading"], edc["under_way"], edc["broken_off"]) == (1, 0, 0)
+    assert "0 loaded, 1 uploading" in desk_at(only_cnp).ask("status").out
 
 
 def test_another_day_can_be_asked_for(only_cnp: Hub, desk_at: DeskAt) -> None:
@@ -268,6 +329,56 @@ def test_a_broken_upload_is_told_and_needs_nobody(only_cnp: Hub, desk_at: DeskAt
     hub.on(minutes=30)
     assert status(desk_at(hub))["edcs"][0]["broken_off"] == 1
     assert "1 broken off" in desk_at(hub).ask("status").out
+
+
+def test_a_hub_without_its_server_needs_an_operator_if_it_ever_had_one(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    assert status(desk)["server"] == "never"
+    assert "No server is running on this home: meterhub serve\n" in desk.ask("status").out
+    with lock.take(hub.home):
+        assert status(desk)["server"] == "serving"
+        assert "server" not in desk.ask("status").out
+    what, run = needs(desk)["no-server"]
+    assert what.startswith("no server is running on this home: ")
+    assert run == "meterhub serve"
+    assert status(desk, code=3)["server"] == "stopped"
+    hub.on(days=3)
+    hub.sweep()
+    assert status(desk, "--day", "2013-09-02")["needs"] == []  # a night that is over needs no server
+    assert "No server is running on this home" in desk.ask("status", "--day", "2013-09-02").out
+
+
+def test_the_server_starts_though_somebody_looks_whether_it_runs(only_cnp: Hub) -> None:
+    lock.take(only_cnp.home).close()
+    with (only_cnp.home.locks / "serving").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        done = threading.Timer(0.05, fcntl.flock, (looking, fcntl.LOCK_UN))
+        done.start()
+        lock.take(only_cnp.home).close()
+        done.join()
+
+
+def test_it_is_readable_on_a_terminal_of_80_columns(make_hub: MakeHub) -> None:
+    hub = make_hub()
+    hub.remove_partner("ppl")
+    known = [str(1000 + k) for k in range(1200)]
+    send_sync(hub, {"9": STRANGER_DUNS, **dict.fromkeys(known, CHAMPION.duns)})
+    send(hub, *cuts("9", "9001", *known[:1100]))
+    hub.sweep()
+    lines = on_a_terminal(hub, "status")
+    assert max(len(line) for line in lines) <= 80
+    assert any("2013-09-02  1,101 of 1,201  ███████░ 91.674 %  in 1" in line for line in lines), lines
+    assert any(line.split()[-2:] == ["2013-09-03", "10:00"] for line in lines if "champion" in line), lines
+    assert any("S130903-cnp-1, of today" in line for line in lines)
+    assert '    meterhub partner add ID --role egs --duns 999888777 --name "NAME" --key FILE' in lines
+
+
+def test_what_is_written_into_a_file_has_no_blanks_at_the_ends_of_lines(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    assert [line for line in desk_at(only_cnp).ask("status").out.splitlines() if line != line.rstrip()] == []
 
 
 def test_an_edc_that_is_disabled_is_not_asked_for(make_hub: MakeHub, desk_at: DeskAt) -> None:

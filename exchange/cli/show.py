@@ -1,8 +1,10 @@
 """How answers look on a terminal."""
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import IO, cast
 from zoneinfo import ZoneInfo
 
 from rich import box
@@ -17,13 +19,38 @@ WIDE = 200
 
 def console() -> Console:
     """Where answers are shown: standard output, as wide as the terminal. Brackets in names are brackets."""
-    width = None if sys.stdout.isatty() else WIDE
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False)
+    file = cast("IO[str]", _Trimmed(sys.stdout))
+    return Console(highlight=False, markup=False, emoji=False, width=WIDE, file=file)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> Table:
-    """A table of text; columns whose name begins with `>` are set to the right. A cell may be styled Text."""
-    shown = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+class _Trimmed:
+    """A file whose lines do not end in the blanks that fill up a table."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return self._file.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", tight: bool = False
+) -> Table:
+    """A table of text; columns whose name begins with `>` are set to the right. A cell may be styled Text.
+    `tight`: two blanks between columns, and no empty lines around.
+    """
+    shown = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=tight,
+    )
     for column in columns:
         justify: JustifyMethod = "right" if column.startswith(">") else "left"
         shown.add_column(column.removeprefix(">"), justify=justify, overflow="fold")  # nothing is cut off
@@ -37,6 +64,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
 def instant(at: datetime | None) -> str:
     """An instant in UTC, to the second; nothing for none."""
     return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def minute(at: datetime | None) -> str:
+    """An instant in UTC, to the minute; nothing for none."""
+    return instant(at)[:16]
 
 
 def local(at: datetime | None, zone: ZoneInfo) -> str:

@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from exchange import needs, tonight
+from exchange import lock, needs, tonight
 from exchange.bans import Bans
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from exchange.needs import Need
 from exchange.tonight import OfEdc, OfEgs, Tonight
 
-_BAR = 12  # characters
+_BAR = 8  # characters
 _SECONDS = 2.0  # between two looks
 
 
@@ -38,90 +38,110 @@ def command(asked: Asked, *, day: datetime | None, watch: bool) -> int:
     of_day = None if day is None else day.date()
     with opened.stores(asked) as stores:
 
-        def look() -> tuple[Tonight, tuple[Need, ...]]:
-            looked = tonight.look(stores=stores, now=asked.clock(), day=of_day)
-            return looked, needs.needed(looked, stores=stores)
+        def look() -> tuple[Tonight, tuple[Need, ...], str]:
+            looked, server = (
+                tonight.look(stores=stores, now=asked.clock(), day=of_day),
+                lock.state(asked.home),
+            )
+            return looked, needs.needed(looked, stores=stores, stopped=server == "stopped"), server
 
-        seen, needed = look()
+        seen, needed, server = look()
         if watch:
-            with Live(_shown(seen, needed), console=show.console(), auto_refresh=False) as live:
+            with Live(_shown(seen, needed, server), console=show.console(), auto_refresh=False) as live:
                 try:
                     while True:
-                        live.update(_shown(seen, needed), refresh=True)
+                        live.update(_shown(seen, needed, server), refresh=True)
                         time.sleep(_SECONDS)
-                        seen, needed = look()
+                        seen, needed, server = look()
                 except KeyboardInterrupt:
                     pass  # this is how watching ends
         else:
             banned = Bans(asked.home.bans, asked.clock).in_force()
             answer = tonight.as_json(seen) | {
+                "server": server,
                 "bans": [ban.as_json() for ban in banned],
                 "needs": [asdict(need) for need in needed],
             }
             shut_out = f"Addresses banned: {len(banned)} (meterhub bans list)"
-            asked.show(answer, *([shut_out] if banned else []), _shown(seen, needed))
+            asked.show(answer, *([shut_out] if banned else []), _shown(seen, needed, server))
     return 3 if needed else 0
 
 
-def _shown(seen: Tonight, needed: tuple[Need, ...]) -> Group:
-    return Group(*_parts(seen, needed))
+def _shown(seen: Tonight, needed: tuple[Need, ...], server: str) -> Group:
+    return Group(*_parts(seen, needed, server))
 
 
-def _parts(seen: Tonight, needed: tuple[Need, ...]) -> Iterator[RenderableType]:
+def _parts(seen: Tonight, needed: tuple[Need, ...], server: str) -> Iterator[RenderableType]:
     if seen.edcs:
-        columns = (
-            "EDC",
-            "usage day",
-            "drops",
-            "blocks of due",
-            "",
-            "besides",
-            "held back",
-            "sync",
-            "deadline",
+        columns = ("EDC", "usage day", "blocks of due", "", "deadline")
+        yield show.table(columns, (_edc(edc) for edc in seen.edcs), tight=True)
+        yield show.table(
+            ("EDC", "", "besides"), (row for edc in seen.edcs for row in _besides(edc)), tight=True
         )
-        yield show.table(columns, (_edc(edc) for edc in seen.edcs))
     else:
         yield Text("No EDC is among the partners: meterhub partner add")
     if seen.egss:
-        yield show.table(
-            ("EGS", ">laid out", ">blocks", ">collected", ">uncollected", "oldest"),
-            (_egs(egs) for egs in seen.egss),
+        headings = (
+            "EGS",
+            ">laid out\ntonight",
+            ">blocks\nin them",
+            ">collected\nof them",
+            ">uncollected\nof any night",
+            "the oldest\nsince (UTC)",
         )
+        yield show.table(headings, (_egs(egs) for egs in seen.egss), tight=True)
+    if server != "serving" and not any(need.code == "no-server" for need in needed):
+        yield Text("No server is running on this home: meterhub serve")
     if needed:
         yield Text("An operator is needed:", "bold red")
-        yield show.table(
-            ("", "what", "run"), ((need.partner, Text(need.what, "red"), need.run) for need in needed)
-        )
+        for need in needed:
+            yield Text(f"{need.partner}: {need.what}" if need.partner else need.what, "red")
+            yield Text(f"    {need.run}", no_wrap=True, overflow="ignore")  # to be copied in one piece
     else:
         yield Text(f"Nothing needs an operator. ({seen.at:%Y-%m-%d %H:%M:%S} UTC)", "green")
 
 
 def _edc(edc: OfEdc) -> tuple[object, ...]:
-    return (
-        edc.edc,
-        edc.usage_day,
-        _drops(edc),
-        f"{edc.loaded:,} of {'?' if edc.due is None else f'{edc.due:,}'}",
-        _bar(edc.percent),
-        _listed((edc.replacing, "replacing"), (edc.late, "late")),
-        _listed(
-            (edc.suspense, "in suspense"), (sum(edc.unclaimed.values()), "unclaimed"), (edc.held_late, "late")
-        ),
-        _sync(edc),
-        _deadline(edc),
-    )
+    due = "?" if edc.due is None else f"{edc.due:,}"
+    return edc.edc, edc.usage_day, f"{edc.loaded:,} of {due}", _bar(edc.percent), _deadline(edc)
+
+
+def _besides(edc: OfEdc) -> Iterator[tuple[object, ...]]:
+    """What else there is to say of an EDC, each in a line; what there is nothing to say of is left out."""
+    yield edc.edc, "drops", _drops(edc)
+    if said := _listed((edc.replacing, "replacing"), (edc.late, "late")):
+        yield "", "blocks", said
+    yield "", "sync", _sync(edc)
+    if edc.suspense:
+        yield (
+            "",
+            "held back",
+            f"{_count(edc.suspense, 'block')} of {_count(edc.suspense_accounts, 'account')} in suspense",
+        )
+    if edc.suspense_other_days:
+        yield "", "held back", f"{edc.suspense_other_days:,} in suspense of other usage days"
+    if said := _listed(
+        (sum(edc.unclaimed.values()), "for an EGS that is no partner"), (edc.held_late, "late")
+    ):
+        yield "", "held back", f"{said}, of any usage day"
 
 
 def _egs(egs: OfEgs) -> tuple[object, ...]:
-    since = None if egs.oldest is None else f"since {show.instant(egs.oldest)}"
-    return egs.egs, egs.laid_out, f"{egs.blocks:,}", egs.collected, egs.uncollected, since
+    return (
+        egs.egs,
+        f"{egs.laid_out:,}",
+        f"{egs.blocks:,}",
+        f"{egs.collected:,}",
+        f"{egs.uncollected:,}",
+        show.minute(egs.oldest),
+    )
 
 
 def _drops(edc: OfEdc) -> Text:
-    said = Text(f"{edc.buckets} in")
+    said = Text(f"{edc.buckets:,} loaded")
     for count, words, style in (
-        (edc.under_way, "under way", ""),
+        (edc.uploading, "uploading", ""),
+        (edc.under_way, "being taken in", ""),
         (edc.broken_off, "broken off", ""),
         (edc.arrived.duplicates, "duplicate", ""),
         (edc.arrived.refused, "refused", "red"),
@@ -136,7 +156,11 @@ def _bar(percent: float | None) -> Text:
     if percent is None:
         return Text("nobody says what is due", "red")
     full = int(percent * _BAR / 100)
-    return Text("█" * full + "░" * (_BAR - full) + f" {percent:.1f} %", "green" if percent == 100 else "")
+    return Text("█" * full + "░" * (_BAR - full) + f" {percent} %", "green" if percent == 100 else "")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _listed(*counts: tuple[int, str]) -> str:

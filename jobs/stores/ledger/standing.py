@@ -5,13 +5,15 @@ Each is found by an index, so that looking costs the same after years.
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
 from schemas import ids, tables
 from schemas.drop import Stage
 
 _drop, _file, _pub, _load = tables.drop, tables.outbound_file, tables.publication, tables.load
+_held, _lake = tables.held, tables.lake_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +51,51 @@ def arrivals(tx: Connection, *, partner: str, since: datetime, until: datetime) 
     )
 
 
-def strangers(tx: Connection, *, edc: str, day: date) -> int:
-    """How many accounts, among those whose first blocks of a usage day were loaded, no roster knew then."""
-    file = tables.lake_file
-    brought = select(file.c.drop_id).where(
-        (file.c.edc == edc)
-        & (file.c.usage_date == day)
-        & (file.c.kind == "usage")
-        & (file.c.first_versions > 0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    """What of a usage day is held in suspense: blocks, of so many accounts, and of so many accounts and
+    channels, each of which was loaded once as the first.
+    """
+
+    blocks: int
+    accounts: int
+    pairs: int
+
+
+def suspended(tx: Connection, *, edc: str, day: date) -> Suspended:
+    """What of a usage day is held in suspense still."""
+    pair = _held.c.account + "/" + _held.c.channel
+    columns = (func.count(), func.count(_held.c.account.distinct()), func.count(pair.distinct()))
+    blocks, accounts, pairs = tx.execute(_in_suspense(*columns, edc=edc, day=day)).one()
+    return Suspended(blocks=blocks, accounts=accounts, pairs=pairs)
+
+
+def suspended_accounts(tx: Connection, *, edc: str, day: date) -> list[str]:
+    """The account of each account and channel of a usage day that is held in suspense still."""
+    rows = tx.execute(_in_suspense(_held.c.account, _held.c.channel, edc=edc, day=day).distinct())
+    return [account for account, _ in rows]
+
+
+def _in_suspense(*columns: ColumnElement[Any], edc: str, day: date) -> Select[Any]:
+    return (
+        select(*columns)
+        .join(_lake, _lake.c.id == _held.c.lake_file_id)
+        .where((_lake.c.edc == edc) & (_lake.c.usage_date == day))
+        .where((_held.c.edc == edc) & (_held.c.reason == "suspense") & _held.c.released_at.is_(None))
     )
-    return int(
-        tx.execute(select(func.sum(_drop.c.suspense)).where(_drop.c.id.in_(brought))).scalar_one() or 0
+
+
+def not_looked_at(tx: Connection, *, edc: str, day: date, after_seq: int) -> list[str]:
+    """The lake files of a usage day that no publication has looked at yet and that came with accounts nobody
+    knew when they were loaded: their paths.
+    """
+    query = (
+        select(_lake.c.path)
+        .join(_drop, _drop.c.id == _lake.c.drop_id)
+        .where((_lake.c.edc == edc) & (_lake.c.usage_date == day) & (_lake.c.kind == "usage"))
+        .where((_lake.c.first_versions > 0) & (_lake.c.load_seq > after_seq) & (_drop.c.suspense > 0))
     )
+    return list(tx.execute(query.order_by(_lake.c.id)).scalars())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
