@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from cli_do_fixtures import BIN, SECONDS, Server, copy_home, ledger, poll
@@ -92,6 +93,49 @@ def test_it_says_where_it_listens_its_fingerprints_and_who_may_log_in_and_how(
     assert "cnp          edc    CenterPoint Energy" in said
     assert "2013-09-03 10:00:" in said
     assert "a rehearsal" in said
+
+
+def test_after_a_change_of_port_the_sample_login_leads_to_the_new_one(
+    serve: Callable[..., Server], home: Path
+) -> None:
+    config = home / "config" / "sample_keys" / "ssh_config"
+    config.write_text(config.read_text().replace("    Port ", "    Port 9"))
+    server = serve()
+    asked = ["sftp", "-b", "-", "-F", config, "cnp"]
+    listed = subprocess.run(asked, input="ls\n", capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert listed.returncode == 0, listed.stderr
+    assert "inbound" in listed.stdout
+    assert server.stop()[0] == 0
+
+
+def test_a_mistake_in_one_partners_file_shuts_out_that_one_and_lets_the_hub_open(
+    serve: Callable[..., Server], home: Path
+) -> None:
+    file = home / "config" / "partners" / "champion.toml"
+    good = file.read_text()
+    file.write_text("id ==")
+    server = serve()
+    ready = {one["id"] for one in server.opening["partners"]}
+    assert "cnp" in ready
+    assert "champion" not in ready
+    with server.sftp("cnp") as sftp:
+        assert "inbound" in sftp.listdir(".")
+    with pytest.raises(paramiko.AuthenticationException), server.sftp("champion"):
+        pass
+    file.write_text(good)
+    with server.sftp("champion") as sftp:
+        assert "outbound" in sftp.listdir(".")
+    code, _, errors = server.stop()
+    assert code == 0
+    assert f"{file}: Invalid value" in errors
+    assert "left out: champion" in errors
+
+    file.write_text("id ==")  # by now it is known what was good
+    server = serve()
+    assert ready | {"champion"} == {one["id"] for one in server.opening["partners"]}
+    with server.sftp("champion") as sftp:
+        assert "outbound" in sftp.listdir(".")
+    assert f"{file}: Invalid value" in server.stop()[2]
 
 
 def test_a_second_one_on_the_same_home_is_refused_in_words_and_the_place_is_free_after_a_crash(

@@ -34,7 +34,8 @@ def test_a_new_home_has_settings_folders_and_host_keys(
     assert (hub.state.stat().st_mode & 0o777) == 0o700
     assert {str(pair.algorithm, "ascii") for pair in keys.load_host_keys(hub.host_keys)} == {
         "ssh-ed25519",
-        "ssh-rsa",
+        "rsa-sha2-256",
+        "rsa-sha2-512",
     }
     for file in hub.host_keys.iterdir():
         if file.suffix != ".pub":
@@ -50,6 +51,7 @@ def test_a_second_time_nothing_is_made_and_nothing_changed(
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
     assert second["made"] == []
     assert set(first["made"]) == set(second["there_already"])
+    assert second["written_anew"] == []
     assert second["host_keys"] == first["host_keys"]
     assert second["partners"] == first["partners"]
 
@@ -64,6 +66,9 @@ def test_what_an_operator_wrote_is_left_alone(tmp_path: Path, capsys: pytest.Cap
     assert hub.settings_file.read_text() == "[sftp]\nport = 2022\n"
     assert (hub.partners / "cnp.toml").read_text() == own
     assert answer["made"] == []
+    follow = {"config/sample_keys/ssh_config", "config/sample_keys/known_hosts"}
+    assert set(answer["written_anew"]) == follow
+    assert not follow & set(answer["there_already"])
     assert "    Port 2022\n" in (tmp_path / "config" / "sample_keys" / "ssh_config").read_text()
 
 

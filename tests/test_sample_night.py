@@ -310,3 +310,48 @@ def test_the_command_says_in_a_table_what_each_file_is_for(
     assert "007909427ACIntervalData20130902041530001.lse" in said
     assert "usage of 2013-09-01" in said
     assert "2 files" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "day"),
+    [
+        ([], "2013-09-02"),
+        (["--switches", "3"], "2013-09-01"),
+        (["--strangers", "3", "--faults"], "2013-09-01"),
+        (["--days", "4"], "2013-08-30"),
+        (["--days", "4", "--switches", "3"], "2013-08-30"),
+    ],
+)
+def test_by_default_nothing_is_of_a_day_to_come_for_any_edc(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    day: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # still the 3rd in Chicago and the 4th already in New York
+    monkeypatch.setenv("METERHUB_NOW", "2013-09-04T04:30:00Z")
+    answer = _made(tmp_path / "out", capsys, *options)
+    assert answer["days"][0] == day
+    today = {CNP.id: date(2013, 9, 3), PPL.id: date(2013, 9, 4)}
+    for one in answer["files"]:
+        name = file_name.parse(one["name"])
+        if isinstance(name, file_name.FileName) and name.kind is file_name.Kind.SYNC and not one["faults"]:
+            edc = {CNP.id: CNP, PPL.id: PPL}[one["edc"]]
+            content = Path(one["path"]).read_bytes()
+            assert isinstance(sync_file.parse(content, duns=edc.duns, today=today[edc.id]), sync_file.Part)
+    assert max(answer["days"]) < "2013-09-03"
+
+
+def test_what_is_left_of_another_night_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["--edc", "ppl", "--day"]
+    first = _made(tmp_path / "out", capsys, *asked, "2013-09-01")
+    assert _made(tmp_path / "out", capsys, *asked, "2013-09-01")["others"] == []
+    second = _made(tmp_path / "out", capsys, *asked, "2013-09-02")
+    assert second["others"] == sorted(one["path"] for one in first["files"])
+    assert main(["sample-night", "out", "--accounts", "200", *asked, "2013-09-02"]) == 0
+    assert "2 files that are not of this night were there and still are" in capsys.readouterr().err

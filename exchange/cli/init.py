@@ -19,14 +19,16 @@ from jobs.stores import files
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What was made and what was there, as paths in the home, in order."""
+    """What was made, what was there, and what of that was written anew; as paths in the home, in order."""
 
     root: Path
     made: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
+    renewed: list[str] = field(default_factory=list)
 
-    def note(self, path: Path, *, made: bool) -> None:
-        (self.made if made else self.there).append(str(path.relative_to(self.root)))
+    def note(self, path: Path, *, made: bool, renewed: bool = False) -> None:
+        kind = self.made if made else self.renewed if renewed else self.there
+        kind.append(str(path.relative_to(self.root)))
 
 
 @options.command("init", "meterhub --home hub init", "meterhub --home hub init --sample")
@@ -47,12 +49,13 @@ def command(asked: Asked, *, sample: bool) -> None:
     if sample:
         brought = sample_partners.bring(home, host_keys, settings.load(home.root).sftp)
         for path, new in brought.files.items():
-            kept.note(path, made=new)
+            kept.note(path, made=new, renewed=path in brought.renewed)
         logins = brought.logins
     answer: dict[str, Any] = {
         "home": str(home.root),
         "made": kept.made,
         "there_already": kept.there,
+        "written_anew": kept.renewed,
         "host_keys": [key.fingerprint for key in host_keys],
         "partners": logins,
     }
@@ -79,6 +82,7 @@ def _readable(home: Home, kept: _Kept, logins: list[dict[str, str]]) -> list[str
     news = [path for path in kept.made if (home.root / path).is_file() and not path.endswith(".pub")]
     shown: list[str | Table] = [f"The home of a hub: {home.root}"]
     shown += [f"  made       {path}" for path in news]
+    shown += [f"  renewed    {path}" for path in kept.renewed]
     if kept.there:
         shown.append(f"  was there  {len(kept.there)} files and folders, left as they are")
     if logins:

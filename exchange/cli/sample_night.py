@@ -28,7 +28,11 @@ _EXTRA = 3_000  # accounts of the extra bucket: enough for what is bad in it to 
     "meterhub --home hub sample-night night --edc cnp --days 7",
 )
 @click.argument("out", metavar="OUT_DIR", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="The usage day; by default yesterday.")
+@click.option(
+    "--day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The first usage day; by default the latest for which none of the files is of a day to come.",
+)
 @click.option(
     "--days",
     type=click.IntRange(1),
@@ -108,12 +112,15 @@ def command(
     or two EDCs and four suppliers where there is no home.
     """
     edcs, egss = _parties(asked.place, only)
-    first = day.date() if day else _yesterday(edcs, asked.clock())
+    ahead = max(days - 1, 1 if switches or recipe["strangers"] else 0)  # of the first day's own sync
+    first = day.date() if day else _yesterday(edcs, asked.clock()) - timedelta(days=ahead)
     night = Night(day=first, edcs=edcs, egss=egss, extra=_EXTRA if faults else 0, **recipe)
     written = [
         _write(out, file)
         for file in _files(night, days=days, replacements=replacements, switches=switches, faults=faults)
     ]
+    made = {Path(one["path"]) for one in written}
+    others = sorted(str(path) for edc in edcs for path in (out / edc.id).iterdir() if path not in made)
     answer = {
         "folder": str(out),
         "days": [str(first + timedelta(days=k)) for k in range(days)],
@@ -121,8 +128,13 @@ def command(
         "totals": {
             what: sum(one[what] for one in written) for what in ("bytes", "accounts", "blocks", "intervals")
         },
+        "others": others,
     }
     asked.show(answer, *_readable(out, written))
+    if others and not asked.json:
+        options.warn(
+            [f"{len(others)} files that are not of this night were there and still are: {others[0]} …"]
+        )
 
 
 def _files(
@@ -156,7 +168,8 @@ def _parties(place: Home, only: tuple[str, ...]) -> tuple[tuple[Edc, ...], tuple
     """The EDCs and suppliers of the home, those that are disabled left out; or the built-in ones."""
     edcs, egss = sample.EDCS, sample.EGSS
     if place.settings_file.is_file():
-        known = partners.load(place.partners)
+        known = partners.known(place)
+        options.tell_mistakes(known)
         edcs = tuple(_edc(one) for one in known.edcs if not one.disabled)
         egss = tuple(Egs(id=one.id, name=one.name, duns=one.duns) for one in known.egss if not one.disabled)
     if unknown := set(only) - {edc.id for edc in edcs}:

@@ -15,12 +15,15 @@ from exchange.keys import HostKey
 from jobs.stores import files
 from schemas import sample
 
+_FOLLOWING = ("known_hosts", "ssh_config")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brought:
     """The files of the sample partners, each with whether it was made now, and how to log in."""
 
     files: dict[Path, bool]
+    renewed: tuple[Path, ...]  # were there, and say something else now
     logins: list[dict[str, str]]
 
 
@@ -59,11 +62,35 @@ def bring(home: Home, host_keys: Iterable[HostKey], door: Sftp) -> Brought:
             files.write(file, texts[file.name].encode())
         if (folder / one.id).exists():
             brought[folder / one.id] = one in missing
-    parties = [one for one in _parties() if (folder / one.id).exists()]
-    # Written anew each time: these follow from the home's place, its port and its host keys.
-    files.write(folder / "known_hosts", _known_hosts(host_keys, door).encode())
-    files.write(folder / "ssh_config", _ssh_config(folder, parties, door).encode())
-    return Brought(files=brought, logins=[_login(folder, one) for one in parties])
+    before = {name: (folder / name).exists() for name in _FOLLOWING}
+    written = renew(home, host_keys, door)
+    brought |= {folder / name: not there for name, there in before.items()}
+    return Brought(
+        files=brought,
+        renewed=tuple(file for file in written if before[file.name]),
+        logins=[_login(folder, one) for one in _with_keys(folder)],
+    )
+
+
+def renew(home: Home, host_keys: Iterable[HostKey], door: Sftp) -> list[Path]:
+    """Bring up to date what follows from the home's place, its port and its host keys.
+
+    Returns the files that were not so before.
+    """
+    folder = keys_folder(home)
+    wanted = {
+        folder / "known_hosts": _known_hosts(host_keys, door).encode(),
+        folder / "ssh_config": _ssh_config(folder, _with_keys(folder), door).encode(),
+    }
+    stale = [file for file, text in wanted.items() if not file.exists() or file.read_bytes() != text]
+    for file in stale:
+        files.write(file, wanted[file])
+    return stale
+
+
+def _with_keys(folder: Path) -> list[_Party]:
+    """The sample partners whose private key lies there."""
+    return [one for one in _parties() if (folder / one.id).exists()]
 
 
 def _login(folder: Path, one: _Party) -> dict[str, str]:
@@ -109,7 +136,7 @@ def _known_hosts(host_keys: Iterable[HostKey], door: Sftp) -> str:
 
 def _ssh_config(folder: Path, parties: Iterable[_Party], door: Sftp) -> str:
     place = str(folder).replace("%", "%%")  # a % begins a token of OpenSSH's
-    lines = ["# Made by `meterhub init --sample`, anew each time."]
+    lines = ["# Made by `meterhub init --sample`, brought up to date by `meterhub serve`."]
     for one in parties:
         lines += [
             f"Host {one.id}",

@@ -3,11 +3,14 @@
 import json
 import shlex
 import socket
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from config.home import Home
 from config.partners import Partner
 from exchange import app, keys
 from exchange.cli import options, sample_partners, show
@@ -41,7 +44,10 @@ def _tell(asked: Asked, hub: app.Hub) -> None:
     """Say that the hub is open. In JSON on one line, so that a program reads a line and goes on."""
     home = asked.home
     found = keys.host_keys(home.host_keys)
-    partners = list(hub.stores.partners.current().by_id.values())
+    known = hub.stores.partners.current()
+    partners = list(known.by_id.values())
+    options.tell_mistakes(known)
+    _renew_sample_login(home, found, hub)
     ready = [one for one in partners if one.keys and not one.disabled]
     host = hub.stores.settings.sftp.host
     if asked.json:
@@ -61,6 +67,16 @@ def _tell(asked: Asked, hub: app.Hub) -> None:
         lines.append(f"  clock      {hub.schedule.clock():%Y-%m-%d %H:%M:%S} UTC, set by {NOW}: a rehearsal")
     lines.append(f"  partners   {len(ready)} of {len(partners)} may log in, by key: {_how(asked, hub)}")
     asked.show({}, *lines, *_table(ready), "Ctrl-C or SIGTERM stops it.")
+
+
+def _renew_sample_login(home: Home, found: Iterable[keys.HostKey], hub: app.Hub) -> None:
+    """Let what the sample partners log in with lead to this door, whatever the settings were before."""
+    if not (sample_partners.keys_folder(home) / "ssh_config").exists():
+        return
+    try:
+        sample_partners.renew(home, found, replace(hub.stores.settings.sftp, port=hub.doors.port))
+    except OSError as error:  # a home whose config/ is not the hub's to write serves as well
+        options.warn([f"the sample partners' ssh_config is as it was: {error}"])
 
 
 def _how(asked: Asked, hub: app.Hub) -> str:
