@@ -73,6 +73,12 @@ class Partners:
         """The one partner of that role with that DUNS."""
         return next((one for one in self.by_id.values() if one.role is role and one.duns == duns), None)
 
+    def admit(self, new: Partner) -> None:
+        """Raises PartnerError if another partner has the DUNS of the new one."""
+        for one in self.by_id.values():
+            if one.id != new.id and one.duns and (one.role, one.duns) == (new.role, new.duns):
+                raise PartnerError("partner-refused", _clash(new, one.id, f"{new.id}.toml"))
+
 
 def parse(text: str, *, file: str | Path) -> Partner:
     """The partner that a file named `file` describes.
@@ -160,6 +166,10 @@ def _kept(folder: Path | None) -> dict[str, str]:
     """The texts that were kept when they could last be taken, by file name."""
     found = _texts(folder) if folder is not None else {}
     return {file.name: text for file, text in found.items() if isinstance(text, str)}
+
+
+def _clash(one: Partner, holder: str, shown: str) -> str:
+    return f"{shown}: duns is {one.duns}; wanted: one that no other {one.role} has, and {holder} has it"
 
 
 class _Taking:

@@ -126,6 +126,15 @@ def test_a_sample_that_would_contradict_a_partner_is_refused_whole(
     assert [file.name for file in (tmp_path / "config" / "partners").iterdir()] == ["ours.toml"]
 
 
+def test_a_mistake_in_a_partners_file_does_not_keep_the_sample_from_being_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _init(tmp_path, capsys, "--sample")
+    (tmp_path / "config" / "partners" / "cnp.toml").write_text("id ==")
+    (tmp_path / "config" / "partners" / "ours.toml").write_text("id = 3")
+    assert _init(tmp_path, capsys, "--sample")["made"] == []
+
+
 def test_people_are_told_what_was_made_and_what_comes_next(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

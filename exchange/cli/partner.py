@@ -198,12 +198,10 @@ def _keep(asked: Asked, home: Home, login: str, text: str, *, said: str, new: Co
     kept = _taken(text, login)
     known = partners.known(home)
     others = [one for one in known.by_id.values() if one.id != login]
-    holder = next(
-        (one for one in others if one.duns and (one.role, one.duns) == (kept.role, kept.duns)), None
-    )
-    if holder is not None:
-        wanted = f"wanted: one that no other {kept.role} has, and {holder.id} has it"
-        raise RefusedError("partner-refused", f"{login}.toml: duns is {kept.duns}; {wanted}")
+    try:
+        known.admit(kept)
+    except PartnerError as error:
+        raise RefusedError(error.code, error.message) from error
     files.write(_file(home, login), text.encode())
     warnings = list(_warnings(kept, others, new, today=asked.clock().date()))
     facts = _facts(kept)

@@ -47,11 +47,12 @@ def bring(home: Home, host_keys: Iterable[HostKey], door: Sftp) -> Brought:
     Raises PartnerError, and makes none, if one of them would contradict a partner that is there.
     """
     folder = keys_folder(home)
-    there = partners.read(home.partners)
-    missing = [one for one in _parties() if f"{one.id}.toml" not in there]
+    known = partners.known(home)
+    missing = [one for one in _parties() if not (home.partners / f"{one.id}.toml").exists()]
     own = {one.id: _key(folder / one.id) for one in missing}
     texts = {f"{one.id}.toml": _text(one, own[one.id]) for one in missing}
-    partners.gather(there | texts)
+    for name, text in texts.items():
+        known.admit(partners.parse(text, file=name))
     folder.mkdir(mode=0o700, exist_ok=True)
     brought: dict[Path, bool] = {}
     for one in _parties():
