@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,9 +227,21 @@ def test_lftp_puts_goes_on_mirrors_and_gets(door: Door, inbound: Path, outbound:
     assert collected(door, *(f"{n}.gz" for n in range(4)))
 
 
-@needs("rclone")
+BIN = Path(sys.executable).parent
+ELSEWHERE = os.pathsep.join(one for one in os.get_exec_path() if Path(one) != BIN)
+
+
 @pytest.mark.parametrize("takes", [False, True], ids=["file stays", "file is taken in at once"])
-def test_rclone_copies_both_ways(door: Door, inbound: Path, outbound: Path, takes: bool) -> None:
+@pytest.mark.parametrize(
+    "rclone",
+    [
+        pytest.param(
+            shutil.which("rclone", path=ELSEWHERE) or "rclone", id="the system's", marks=needs("rclone")
+        ),
+        pytest.param(str(BIN / "rclone"), id="the current one"),
+    ],
+)
+def test_rclone_copies_both_ways(door: Door, inbound: Path, outbound: Path, takes: bool, rclone: str) -> None:
     door.desk.takes = takes
     config = door.home / "rclone.conf"
     config.write_text(
@@ -244,13 +257,13 @@ def test_rclone_copies_both_ways(door: Door, inbound: Path, outbound: Path, take
     contents[AGREED] = os.urandom(300_000)
     for name, content in contents.items():
         (night / name).write_bytes(content)
-    run(door, "rclone", "--config", config, "--retries", "1", "copy", night, "cnp:inbound")
+    run(door, rclone, "--config", config, "--retries", "1", "copy", night, "cnp:inbound")
     found = {path.name: path.read_bytes() for path in inbound.iterdir()}
     if takes:
         found[AGREED] = (door.home / "taken" / AGREED).read_bytes()
     assert found == contents
     (outbound / "a.gz").write_bytes(content := os.urandom(3_000_000))
-    run(door, "rclone", "--config", config, "--retries", "1", "copy", "acme:outbound", door.home / "got")
+    run(door, rclone, "--config", config, "--retries", "1", "copy", "acme:outbound", door.home / "got")
     assert (door.home / "got" / "a.gz").read_bytes() == content
     assert collected(door, "a.gz")
 
