@@ -3,13 +3,13 @@
 Every code stands in `CODES` with what it means and an example of what was found and wanted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.fault_codes import OF_BLOCKS, OF_FILES, Code, Scope
 from schemas.sync_codes import OF_SYNCS
 
-__all__ = ["CODES", "SHOWN", "Code", "Fault", "Scope", "shown"]
+__all__ = ["CODES", "SHOWN", "Code", "Fault", "Scope", "deciding", "first_few", "shown"]
 
 SHOWN = 80  # characters of what was found
 
@@ -43,6 +43,19 @@ class Fault:
             where += f", column {self.column}"
         said = CODES[self.code].says
         return f"{where + ': ' if where else ''}{said}: found {self.found or 'nothing'}, wanted {self.wanted}"
+
+
+def deciding(faults: Sequence[Fault]) -> Fault:
+    """The fault for which a file is refused: the first that spoils the whole file, or else the first."""
+    return next((fault for fault in faults if fault.scope is Scope.FILE), faults[0])
+
+
+def first_few(faults: Sequence[Fault], most: int) -> tuple[Fault, ...]:
+    """The first `most` faults, in their order; the last of them gives way to the one that decides."""
+    kept = tuple(faults[:most])
+    if not kept or (decides := deciding(faults)) in kept:
+        return kept
+    return (*kept[:-1], decides)
 
 
 def shown(text: str) -> str:

@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from look_fixtures import Desk, Told, told_once
+from hub_fixtures import Hub
+from jobs_fixtures import Cut, lse
+from look_fixtures import DAY, Desk, Told, on_a_terminal, told_once
+from schemas.drop import FAULTS_KEPT
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,46 @@ def test_a_line_says_what_became_of_a_drop(desk: Desk, told: Told) -> None:
     assert said[told.replacement.id].endswith("1 replacing")
     assert said[told.late.id].endswith("1 late")
     assert "The newest 2; --limit shows more." in desk.ask("drops", "--limit", "2").out
+
+
+def test_accounts_that_were_unknown_are_told_of_as_of_then(desk: Desk, told: Told) -> None:
+    (line,) = [line for line in desk.ask("drops").out.splitlines() if line.split()[:1] == [told.bucket.id]]
+    assert line.endswith("1 account unknown when it was loaded")  # and known since the next sync
+    (drop,) = [one for one in desk.ask("drops", "--json").json if one["id"] == told.bucket.id]
+    assert drop["accounts_unknown_when_loaded"] == 1
+
+
+def test_a_terminal_of_80_columns_has_two_whole_lines_for_each(told: Told) -> None:
+    lines = on_a_terminal(told.hub, "drops")
+    assert max(len(line) for line in lines) <= 80
+    at = next(k for k, line in enumerate(lines) if line.split()[:1] == [told.refused.id])
+    said = f"{told.refused.id} cnp 2013-09-03 10:05 refused: 1 fault, not-lse"
+    assert lines[at].split() == said.split()
+    assert lines[at + 1].strip() == told.refused.name
+
+
+def test_what_is_written_into_a_file_has_no_blanks_at_the_ends_of_lines(desk: Desk) -> None:
+    assert [line for line in desk.ask("drops").out.splitlines() if line != line.rstrip()] == []
+
+
+def test_a_file_that_is_cut_off_is_refused_for_that_whatever_else_is_wrong(
+    hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = lse([Cut(account=f"{k:04}", day=DAY) for k in range(120)]).replace(b"0.100,A", b"-1,A")
+    drop = hub.upload(
+        "cnp", "957877905IntervalData20130903050500801.lse", text[: text.rindex(b"\n", 0, -1) - 99]
+    )
+    desk = Desk(hub, capsys, monkeypatch)
+    codes = [fault.code for fault in drop.faults]
+    assert len(codes) == FAULTS_KEPT < drop.faults_total
+    assert (codes[0] != "cut-short", codes[-1]) == (True, "cut-short")
+    assert any(line.endswith(" cut-short") for line in desk.ask("drops").out.splitlines())
+    (story,) = desk.ask("explain", drop.id, "--json").json
+    (refused,) = [one for one in story["timeline"] if one["event"] == "drop.refused"]
+    assert refused["code"] == "cut-short"
+    assert "it was refused, " in story["summary"]
+    lines = [fault.line or 0 for fault in drop.faults]
+    assert lines == sorted(lines)
 
 
 def test_programs_are_told_all_there_is(desk: Desk, told: Told) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hub_fixtures import Hub, morning
+from jobs.steps import arrive
 from jobs_fixtures import CHAMPION, Cut, send, send_sync
 from look_fixtures import DAY, Desk, Told, told_once
 from schemas.receipt import manifest_name
@@ -69,7 +70,8 @@ def test_a_drop_is_told_from_its_arrival_to_who_collected_it(desk: Desk, told: T
 def test_a_drop_is_told_to_people_as_a_timeline(desk: Desk, told: Told) -> None:
     said = desk.ask("explain", told.bucket.id).out
     assert said.startswith(
-        f"{told.bucket.id} is {told.bucket.name}, which cnp sent: 6 blocks of it loaded.\n"
+        f"{told.bucket.id} is {told.bucket.name}, which cnp sent: 6 blocks of it loaded, "
+        "1 account unknown when it was loaded.\n"
     )
     assert "2013-09-03 10:00:00   drop.arrived" in said
     assert "2 blocks of it laid before champion" in said
@@ -141,6 +143,33 @@ def test_a_file_of_several_egss_is_told_for_each_and_a_withdrawn_one_by_which_sy
     champions = stories[1]
     assert (champions["state"], champions["withdrawn_by"]) == ("withdrawn", "S130904-cnp-1")
     assert "withdrawn by S130904-cnp-1 after it was collected" in champions["summary"]
+
+
+def test_a_file_of_several_egss_begins_with_a_table_and_can_be_asked_for_of_one(
+    desk: Desk, told: Told
+) -> None:
+    name = told.hub.files("champion")[0].name
+    said = desk.ask("explain", name).out
+    assert said.startswith("2 are called so; each is told of below\n")
+    assert [line.split()[0] for line in said.splitlines()[4:6]] == ["bluebonnet", "champion"]
+    assert story(desk, name, "--egs", "champion")["egs"] == "champion"
+    assert "are called so" not in desk.ask("explain", name, "--egs", "champion").out
+    answer = desk.ask("explain", name, "--egs", "keystone")
+    assert (answer.code, f"no file called {name} was laid before keystone" in answer.err) == (1, True)
+
+
+def test_an_upload_that_was_resumed_is_told_as_such(hub: Hub, capsys: Any, monkeypatch: Any) -> None:
+    name = "957877905IntervalData20130903050000001.lse"
+    part = hub.stores.mailboxes.part("cnp", name)
+    part.write_bytes(b"0000")
+    drop = arrive.broken("cnp", name, size=4, stores=hub.stores, now=hub.now)
+    hub.on(minutes=1)
+    arrive.resumed("cnp", name, whole=False, stores=hub.stores, now=hub.now)
+    hub.on(minutes=1)
+    arrive.broken("cnp", name, size=4, stores=hub.stores, now=hub.now)
+    said = story(Desk(hub, capsys, monkeypatch), drop.id)
+    assert events(said) == ["drop.incomplete"] * 3
+    assert ["went on" in one["words"] for one in said["timeline"]] == [False, True, False]
 
 
 def test_a_sync_is_told_with_its_parts_and_what_it_took_back(desk: Desk) -> None:

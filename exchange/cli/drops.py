@@ -4,14 +4,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from rich.table import Table
 
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
+from exchange.stories.drops import unknown_then
 from jobs.stores.ledger import drops
 from schemas import receipt
 from schemas.drop import Drop, Outcome, Stage
+from schemas.fault import deciding
 
 _MOST = 50
+_ONE_LINE = 150  # columns of a terminal on which a drop has one line
 
 
 @options.command(
@@ -44,21 +48,36 @@ def command(asked: Asked, *, edc: str | None, stage: str | None, since: datetime
                 since=None if since is None else since.replace(tzinfo=UTC),
                 limit=limit,
             )
-    columns = (
-        "drop",
-        "arrived (UTC)",
-        "EDC",
-        "file",
-        "stage",
-        ">bytes",
-        ">loaded",
-        ">rejected",
-        ">faults",
-        "",
-    )
     below = [f"The newest {limit:,}; --limit shows more."] if len(found) == limit else []
-    table = show.table(columns, (_row(drop) for drop in found))
-    asked.show([facts(drop) for drop in found], table if found else "There are none.", *below)
+    asked.show([facts(drop) for drop in found], _table(found) if found else "There are none.", *below)
+
+
+def _table(found: list[Drop]) -> Table:
+    """A line for each drop, or two where a line is too short for all."""
+    if show.console().width < _ONE_LINE:
+        short = show.table(
+            ("drop and file", "what became of it"), (_two_lines(drop) for drop in found), tight=True
+        )
+        short.columns[0].no_wrap = True
+        return short
+    columns = ("drop", "arrived (UTC)", "EDC", "file", "stage", ">bytes", ">loaded", ">rejected", ">faults", "")  # fmt: skip
+    return show.table(columns, (_row(drop) for drop in found))
+
+
+def _two_lines(drop: Drop) -> tuple[str, str]:
+    loaded = drop.blocks_loaded or drop.rows_loaded
+    faults = "fault" if drop.faults_total == 1 else "faults"
+    counts = ((loaded, "loaded"), (drop.blocks_rejected, "rejected"), (drop.faults_total, faults))
+    said = [f"{count:,} {words}" for count, words in counts if count]
+    more = ", ".join([*said, *([remark(drop)] if remark(drop) else [])])
+    return (
+        f"{drop.id}  {drop.partner}  {show.minute(drop.arrived_at)}\n{drop.name}",
+        f"{_stage(drop)}: {more}" if more else _stage(drop),
+    )
+
+
+def _stage(drop: Drop) -> str:
+    return f"{drop.stage}, in part" if drop.outcome is Outcome.PARTIAL else str(drop.stage)
 
 
 def _row(drop: Drop) -> tuple[object, ...]:
@@ -68,7 +87,7 @@ def _row(drop: Drop) -> tuple[object, ...]:
         show.instant(drop.arrived_at),
         drop.partner,
         drop.name,
-        f"{drop.stage}, in part" if drop.outcome is Outcome.PARTIAL else drop.stage,
+        _stage(drop),
         f"{drop.bytes:,}",
         f"{loaded:,}" if loaded else "",
         f"{drop.blocks_rejected:,}" if drop.blocks_rejected else "",
@@ -82,15 +101,15 @@ def remark(drop: Drop) -> str:
     if drop.duplicate_of:
         return f"the same as {drop.duplicate_of}"
     if drop.stage is Stage.REFUSED and drop.faults:
-        return drop.faults[0].code
+        return deciding(drop.faults).code
     counts = (
         (drop.blocks_late, "late"),
         (drop.blocks_replacing, "replacing"),
         (drop.blocks_unchanged, "unchanged"),
-        (drop.suspense, "in suspense"),
     )
     said = [f"{count:,} {words}" for count, words in counts if count]
-    return ", ".join([*([drop.sync_id] if drop.sync_id else []), *said])
+    unknown = [unknown_then(drop)] if drop.suspense else []
+    return ", ".join([*([drop.sync_id] if drop.sync_id else []), *said, *unknown])
 
 
 def facts(drop: Drop) -> dict[str, Any]:
@@ -116,7 +135,7 @@ def facts(drop: Drop) -> dict[str, Any]:
         "blocks_rejected": drop.blocks_rejected,
         "intervals_loaded": drop.intervals_loaded,
         "rows_loaded": drop.rows_loaded,
-        "suspense": drop.suspense,
+        "accounts_unknown_when_loaded": drop.suspense,
         "faults": [receipt.fault(fault) for fault in drop.faults],
         "faults_total": drop.faults_total,
     }

@@ -20,11 +20,13 @@ _HASH = 64  # characters of a hash, of which people are shown the first twelve
     "explain",
     "meterhub explain D130903-00007",
     "meterhub explain 957877905IntervalData20130903041530001.lse",
+    "meterhub explain 007909411IntervalData20130903101500001.lse.gz --egs champion",
     "meterhub explain 10443720000000001 --edc cnp --days 7",
     "meterhub explain S130903-cnp-1 --json",
 )
 @click.argument("subject", metavar="DROP|FILE|ACCOUNT")
 @click.option("--edc", metavar="ID", help="Only what concerns this EDC.")
+@click.option("--egs", metavar="ID", help="Of an outbound file: only the one of this EGS.")
 @click.option(
     "--days",
     type=click.IntRange(min=0),
@@ -32,15 +34,30 @@ _HASH = 64  # characters of a hash, of which people are shown the first twelve
     show_default=True,
     help="Of an account: how many usage days to tell of, the latest; 0: all.",
 )
-def command(asked: Asked, *, subject: str, edc: str | None, days: int) -> None:
+def command(asked: Asked, *, subject: str, edc: str | None, egs: str | None, days: int) -> None:
     """The whole story, with times, of a drop, a file that came or went, or an account.
 
     A sync or a publication can be asked for by its id, too. Exit code 1 if nothing is called so.
     """
     with opened.stores(asked) as stores:
         edcs = opened.edcs(stores, [edc] if edc else [])
-        found = search.find(subject, edcs=edcs, days=days, stores=stores, now=asked.clock())
-    asked.show([one.as_json() for one in found], *(part for one in found for part in _shown(one)))
+        found = search.find(subject, edcs=edcs, egs=egs or "", days=days, stores=stores, now=asked.clock())
+    first = [_several(found)] if len(found) > 1 else []
+    parts = (part for one in found for part in _shown(one))
+    asked.show([one.as_json() for one in found], *first, *parts)
+
+
+def _several(found: list[Story]) -> RenderableType:
+    """What is told of below, in a table, when a name stands for several."""
+    facts = (("egs", "sender", "edc"), (), ("state", "stage"), ("blocks", "blocks_loaded"), ("collected_at",))
+    rows = [[_first(one, *keys) if keys else one.subject for keys in facts] for one in found]
+    title = f"{len(found)} are called so; each is told of below"
+    return show.table(("whose", "what", "state", ">blocks", "collected"), rows, title=title, tight=True)
+
+
+def _first(one: Story, *keys: str) -> str:
+    """The first of these facts that is one of the story's."""
+    return next((_text(one.facts[key]) for key in keys if key in one.facts), "")
 
 
 def _shown(one: Story) -> Iterator[RenderableType]:

@@ -1,6 +1,7 @@
 """The story of a drop: who sent what, each stage and when, what is wrong with it, and where its blocks went."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ from jobs.stores.opened import Stores
 from jobs.stores.outbound import read_contents
 from schemas import receipt
 from schemas.drop import LIFE, Drop, Outcome, Stage
+from schemas.fault import deciding
 
 
 def tell(drop: Drop, *, stores: Stores) -> Story:
@@ -27,6 +29,7 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         carried = _carried(tx, lake_files, stores=stores)
         holds = traces.holds(tx, [file.id for file in lake_files])
         sync = syncs.get(tx, drop.sync_id) if drop.sync_id else None
+    timeline = _resumed(timeline)
     timeline += [moment for file, blocks in carried for moment in moments_of(file, blocks)]
     counts = ("blocks_loaded", "blocks_late", "blocks_replacing", "blocks_unchanged", "blocks_rejected")
     facts = {
@@ -47,7 +50,10 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         "rows_loaded": drop.rows_loaded if sync else None,
         "usage_days": story.days(drop.usage_days),
         **(
-            {name: getattr(drop, name) for name in (*counts, "intervals_loaded", "suspense")}
+            {
+                **{name: getattr(drop, name) for name in (*counts, "intervals_loaded")},
+                "accounts_unknown_when_loaded": drop.suspense,
+            }
             if not sync
             else {}
         ),
@@ -63,6 +69,27 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         timeline=story.in_order(timeline),
         sections=[section for section in sections if section.rows],
     )
+
+
+_RESUMED = "its sender went on with the upload: resumed"
+
+
+def _resumed(timeline: list[Moment]) -> list[Moment]:
+    """A drop that had broken off, or was whole, and is incomplete with the same bytes, was resumed."""
+    told: list[Moment] = []
+    for one in timeline:
+        before = told[-1] if told else None
+        if (
+            before is not None
+            and one.event == "drop.incomplete"
+            and before.event in {"drop.incomplete", "drop.misnamed"}
+            and before.words != _RESUMED
+            and one.details.get("bytes") == before.details.get("bytes")
+        ):
+            told.append(replace(one, words=_RESUMED))
+        else:
+            told.append(one)
+    return told
 
 
 def moments_of(file: OutboundFile, blocks: int) -> list[Moment]:
@@ -84,15 +111,21 @@ def moments_of(file: OutboundFile, blocks: int) -> list[Moment]:
     ]
 
 
+def unknown_then(drop: Drop) -> str:
+    """How many of a drop's accounts no roster named when it was loaded; they may be known by now."""
+    return f"{drop.suspense:,} account{'' if drop.suspense == 1 else 's'} unknown when it was loaded"
+
+
 def _summary(drop: Drop) -> str:
     came = f"{drop.id} is {drop.name}, which {drop.partner} sent"
     if drop.stage is Stage.LOADED and drop.sync_id:
         return f"{came}: a part of {drop.sync_id}."
     if drop.stage is Stage.LOADED:
         part = f", {drop.blocks_rejected:,} refused" if drop.outcome is Outcome.PARTIAL else ""
-        return f"{came}: {story.blocks(drop.blocks_loaded)} of it loaded{part}."
+        unknown = f", {unknown_then(drop)}" if drop.suspense else ""
+        return f"{came}: {story.blocks(drop.blocks_loaded)} of it loaded{part}{unknown}."
     if drop.stage is Stage.REFUSED:
-        return f"{came}: it was refused, {drop.faults[0].message if drop.faults else 'for no fault known'}."
+        return f"{came}: it was refused, {deciding(drop.faults).message if drop.faults else 'for no fault known'}."
     if drop.stage is Stage.DUPLICATE:
         return f"{came}: the same bytes had come before, as {drop.duplicate_of}."
     return f"{came}: it is {drop.stage}."

@@ -23,15 +23,23 @@ _LATEST = 500  # of each kind, among which near ones are looked for
 _MANIFEST = ".manifest.json"
 
 
-def find(subject: str, *, edcs: Sequence[Partner], days: int, stores: Stores, now: datetime) -> list[Story]:
+def find(
+    subject: str, *, edcs: Sequence[Partner], egs: str = "", days: int, stores: Stores, now: datetime
+) -> list[Story]:
     """The stories of what is called so: one as a rule, several when a name was used more than once.
 
-    `edcs` narrows the search to what concerns these. Raises RefusedError, with what is like it, when nothing is.
+    `edcs` narrows the search to what concerns these, `egs` to what was laid before that one. Raises RefusedError, with what is like it, when nothing is.
     """
     word = subject.strip().rpartition("/")[2]
     found = [*_by_id(word, stores=stores), *_by_name(word, stores=stores)]
     wanted = {edc.id for edc in edcs}
     found = [story for story in found if (story.facts.get("edc") or story.facts.get("sender")) in wanted]
+    if egs and not (found := [story for story in found if story.facts.get("egs") == egs]):
+        raise RefusedError(
+            "nothing-of-that-name",
+            f"no file called {word} was laid before {egs}",
+            "without --egs, all that is called so is told of",
+        )
     for edc in edcs if not found else ():
         story = accounts.tell(word, edc, days=days, stores=stores, now=now)
         found += [story] if story is not None else []

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from jobs.stores.ledger import events
 from schemas import ids, tables
 from schemas.drop import ENDED, FAULTS_KEPT, UNDER_WAY, Drop, Outcome, Stage, check_move
-from schemas.fault import Fault
+from schemas.fault import Fault, deciding, first_few
 
 _COLUMNS = tuple(field.name for field in fields(Drop))
 _drop = tables.drop
@@ -57,10 +57,10 @@ def refuse(tx: Connection, drop: Drop, faults: tuple[Fault, ...], *, at: datetim
         drop,
         Stage.REFUSED,
         at=at,
-        say={"faults": len(faults), "code": faults[0].code},
+        say={"faults": len(faults), "code": deciding(faults).code},
         outcome=Outcome.REJECTED,
         receipt_due=True,
-        faults=faults[:FAULTS_KEPT],
+        faults=first_few(faults, FAULTS_KEPT),
         faults_total=len(faults),
         **counts,
     )
