@@ -1,6 +1,6 @@
 """How fast a hub is, beside others who do the same work in the same run: `make bench`.
 
-    python tests/bench/ratios.py --only night --runs 4
+    python tests/bench/ratios.py --only night --runs 3
 
 Each run of the night has a day of its own: a sync, a bucket, its publication to a hundred EGSs and a
 replacement. The hub and its peers take turns, on the same bytes and the same disk, each in a process that
@@ -257,7 +257,7 @@ def measured(folder: Path, only: tuple[str, ...], *, accounts: int, runs: int) -
 @click.command()
 @click.option("--only", type=click.Choice(list(GROUPS)), multiple=True, help="May be said several times.")
 @click.option("--accounts", type=click.IntRange(100, 50_000), default=50_000, show_default=True)
-@click.option("--runs", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
