@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 import pyarrow.compute as pc
@@ -19,7 +20,7 @@ from jobs.rules import admission
 from jobs.steps import parse
 from schemas import file_name, receipt, sync_file
 from schemas.drop import FAULTS_KEPT, Outcome
-from schemas.fault import Fault
+from schemas.fault import Fault, deciding
 from schemas.usage_day import UsageDay, local_date
 
 
@@ -54,7 +55,8 @@ def command(asked: Asked, *, file: Path, login: str, every: bool) -> int:
         "faults": faults,
         "faults_total": len(faults),
     }
-    asked.show(answer, *_readable(answer, faults if every else faults[:FAULTS_KEPT]))
+    why = deciding(checked.faults).code if checked.faults else ""
+    asked.show(answer, *_readable(answer, faults if every else faults[:FAULTS_KEPT], edc.zone, why))
     return 0 if checked.outcome is Outcome.ACCEPTED else 1
 
 
@@ -130,14 +132,23 @@ _WORDS = {
     "partial": "would be taken in part",
     "rejected": "would be refused",
 }
+_COUNTS = (
+    ("accounts", "account", ""),
+    ("blocks", "block", ""),
+    ("intervals", "interval", ""),
+    ("blocks_rejected", "block", " rejected"),
+)
 _LATE = {"publish": "late: published all the same", "hold": "late: held for an operator", "refuse": "late: refused, unless they replace others"}  # fmt: skip
 
 
-def _readable(answer: dict[str, Any], faults: list[dict[str, Any]]) -> list[Any]:
-    told = {
-        key: answer[key] for key in ("accounts", "blocks", "intervals", "blocks_rejected") if key in answer
-    }
-    said = ", ".join(f"{count:,} {key.replace('_', ' ')}" for key, count in told.items())
+def _readable(answer: dict[str, Any], faults: list[dict[str, Any]], zone: ZoneInfo, why: str) -> list[Any]:
+    said = ", ".join(
+        f"{answer[key]:,} {word}{'' if answer[key] == 1 else 's'}{more}"
+        for key, word, more in _COUNTS
+        if key in answer and (answer[key] or key != "blocks_rejected")
+    )
+    if answer["outcome"] == Outcome.REJECTED:
+        said = f"all of it, for {why}" if why else said
     if "part" in answer:
         said = f"part {answer['part']} of {answer['parts']} of the sync as of {answer['as_of']}, {answer['rows']:,} rows"
     shown: list[Any] = [f"{answer['file']} {_WORDS[answer['outcome']]}" + (f": {said}" if said else "")]
@@ -145,7 +156,7 @@ def _readable(answer: dict[str, Any], faults: list[dict[str, Any]]) -> list[Any]
         (
             day["usage_day"],
             f"{day['blocks']:,}",
-            day["deadline"],
+            show.local(datetime.fromisoformat(day["deadline"]), zone),
             "in time" if day["in_time"] else _LATE[day["if_late"]],
         )
         for day in answer["usage_days"]
