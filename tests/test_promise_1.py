@@ -129,7 +129,10 @@ class Promise1(RuleBasedStateMachine):
     )
     def readings_are_sent(self, edc: Edc, readings: dict[str, tuple[int, int, int]]) -> None:
         self.uploads += 1
-        yesterday, late = self._today(edc) - timedelta(days=1), f"{self.uploads:04}"  # no stamp twice
+        yesterday, late = (
+            self._today(edc) - timedelta(days=1),
+            f"{self.uploads // 60:02}{self.uploads % 60:02}",
+        )  # no stamp twice
         cuts = [
             Cut(account=account, day=yesterday - timedelta(days=back), wh=wh, stamp=f"201309030{hour}{late}")
             for account, (back, hour, wh) in sorted(readings.items())
