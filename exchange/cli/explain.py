@@ -20,7 +20,7 @@ _HASH = 64  # characters of a hash, of which people are shown the first twelve
     "explain",
     "meterhub explain D130903-00007",
     "meterhub explain 957877905IntervalData20130903041530001.lse",
-    "meterhub explain 007909411IntervalData20130903101500001.lse.gz --egs champion",
+    "meterhub explain 957877905IntervalData20130903101500001.lse.gz --egs champion",
     "meterhub explain 10443720000000001 --edc cnp --days 7",
     "meterhub explain S130903-cnp-1 --json",
 )
