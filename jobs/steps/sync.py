@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from config.errors import PartnerError
-from config.errors import PartnerError
 from config.partners import Partner, Partners
 from jobs.rules import ownership
 from jobs.stores import layout
@@ -264,14 +263,6 @@ def _files_with_lost_accounts(
     partners = stores.partners.current()
     with stores.ledger.read() as tx:
         live = outbox.live(tx, edc=edc.id)
-    if unknown := sorted({file.egs for file in live} & partners.left_out):
-        # By a mistake in its file an EGS loses nothing, and it is shown nothing that it should lose.
-        raise PartnerError(
-            "partner-left-out",
-            f"{sync.id} cannot come into force: {', '.join(unknown)} has files of {edc.id}'s accounts, and "
-            "its partner's file cannot be taken",
-            "mend its file, then: meterhub sweep",
-        )
     if unknown := sorted({file.egs for file in live} & partners.left_out):
         # By a mistake in its file an EGS loses nothing, and it is shown nothing that it should lose.
         raise PartnerError(
