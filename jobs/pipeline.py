@@ -126,7 +126,7 @@ def _follow_up(drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clo
             deadline.judge(sender, day, stores=stores, now=clock())
 
 
-UNSETTLED = ("complete", "withdrawing")
+UNSETTLED = sync.UNSETTLED
 
 
 def settle(found: Sync, *, edc: Partner, stores: Stores, clock: Clock) -> sync.Settled:

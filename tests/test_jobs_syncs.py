@@ -1,5 +1,6 @@
 """Meter data syncs: how they form and come into force, what keeps them from it, and what EGSs lose by them."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -694,6 +695,15 @@ def test_an_edcs_own_part_is_settled_by_whoever_comes_first(hub: Hub) -> None:
     assert isinstance(again, pipeline.Advanced)
     assert states(hub) == {"S130903-cnp-1": "in-force"}
     assert len(hub.events("sync.enforced")) == 1
+
+
+def test_a_sync_that_another_process_has_settled_is_left_as_it_is(hub: Hub) -> None:
+    a_night(hub, {"A": CHAMPION.duns})
+    (standing,) = all_syncs(hub)
+    stale = dataclasses.replace(standing, state="complete")  # as it was read before the other was done
+    outcome = sync.settle(stale, edc=hub.partner(CNP.id), stores=hub.stores, now=hub.now)
+    assert outcome == sync.AlreadySettled(sync=standing)
+    assert all_syncs(hub) == [standing]
 
 
 def test_readings_sent_before_any_sync_are_published_when_one_comes(hub: Hub) -> None:

@@ -68,7 +68,15 @@ class Busy:
     """Another process publishes this EDC's blocks, or brings a sync into force, at this moment."""
 
 
-Settled = InForce | Held | NotTaken | Busy
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlreadySettled:
+    """Another process was quicker: there is nothing to settle about the sync any more."""
+
+    sync: Sync
+
+
+UNSETTLED = ("complete", "withdrawing")  # states that settle() brings on
+Settled = InForce | Held | NotTaken | Busy | AlreadySettled
 
 
 def keep(drop: Drop, part: sync_file.Part, *, stores: Stores, now: datetime) -> Kept:
@@ -129,6 +137,8 @@ def settle(sync: Sync, *, edc: Partner, stores: Stores, now: datetime) -> Settle
         with stores.ledger.read() as tx:
             sync = syncs.get(tx, sync.id)
             before = syncs.in_force(tx, edc.id)
+        if sync.state not in UNSETTLED:
+            return AlreadySettled(sync=sync)
         if before is not None and syncs.comes_before(sync, before):
             why = f"{before.id}, in force, is as of {before.as_of}"
             return _not_taken(sync, "older", why, stores=stores, now=now)
