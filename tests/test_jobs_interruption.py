@@ -14,8 +14,10 @@ import pytest
 
 from hub_fixtures import CNP, LONG, Hub
 from interruption_fixtures import FORKS, act, deaths, holds
+from jobs.steps import arrive, collect
+from jobs.stores.ledger import drops
 from jobs_fixtures import CHAMPION, KEYSTONE, Cut, Row, interval_name, local, lse, send, send_sync, sync_part
-from schemas.drop import Stage
+from schemas.drop import Drop, Stage
 
 DAY = date(2013, 9, 2)
 DAY_BEFORE = DAY - timedelta(days=1)
@@ -86,6 +88,33 @@ def test_an_upload_of_which_nothing_is_loaded_has_its_receipts_once(
     _same_end(hub, work, name, content, tmp_path)
 
 
+def upload_and_rename(hub: Hub) -> None:
+    hub.upload(CNP.id, "night.tmp", lse(NIGHT))
+    rename(hub)
+
+
+def rename(hub: Hub) -> None:
+    drop = arrive.renamed(CNP.id, "night.tmp", NAMES["duplicate"], whole=True, stores=hub.stores, now=hub.now)
+    hub.schedule.wake(drop.id)
+
+
+def test_a_rename_to_the_agreed_name_is_made_or_can_be_made_again(hub: Hub, tmp_path: Path) -> None:
+    copies = deaths(hub, upload_and_rename, tmp_path / "copies")
+    wanted = settled(next(copies))["lake"]
+    for died in copies:
+        for name, whole in list(died.stores.mailboxes.uploads(CNP.id)):
+            if name == "night.tmp":  # its client does what it has not been told is done
+                if not whole:
+                    died.upload(CNP.id, name, lse(NIGHT))
+                rename(died)
+        held = settled(died)
+        assert held["lake"] == wanted
+        assert held["inbound"] == []
+        assert [outcome for name, outcome in held["receipts"] if name == NAMES["duplicate"]] == [
+            "accepted.json", "received.json",
+        ]  # fmt: skip
+
+
 def _same_end(hub: Hub, work: Callable[[Hub], None], name: str, content: bytes, tmp_path: Path) -> None:
     """Until the hub has said that it has the whole upload, it may be left broken off, and is sent again."""
     copies = deaths(hub, work, tmp_path / "copies")
@@ -100,9 +129,7 @@ def _same_end(hub: Hub, work: Callable[[Hub], None], name: str, content: bytes, 
     assert broken_off <= 3
 
 
-def _drops(hub: Hub, name: str) -> list[Any]:
-    from jobs.stores.ledger import drops
-
+def _drops(hub: Hub, name: str) -> list[Drop]:
     with hub.stores.ledger.read() as tx:
         return drops.listed(tx, name=name)
 
@@ -111,8 +138,6 @@ NEXT_ROSTER = {"A": CHAMPION.duns, "B": KEYSTONE.duns, "C": CHAMPION.duns, "S": 
 
 
 def settle_a_sync(hub: Hub) -> None:
-    from jobs.stores.ledger import drops
-
     with hub.stores.ledger.read() as tx:
         (arrived,) = drops.at_stage(tx, [Stage.ARRIVED])
     hub.schedule.wake(arrived.id)
@@ -138,8 +163,6 @@ def test_a_sync_withdraws_and_rewrites_once_and_tells_everybody(
 
 
 def _collected(hub: Hub, egs: str) -> None:
-    from jobs.steps import collect
-
     for file in hub.files(egs):
         reading = collect.Reading(
             partner=egs, name=file.name, sent=file.bytes, whole=True, began=hub.now, ended=hub.now,
