@@ -23,6 +23,8 @@ from jobs_fixtures import (
     local,
     send,
     send_sync,
+    sync_name,
+    sync_part,
 )
 from schemas.drop import IllegalMoveError, Outcome
 from sync_fixtures import DAY, OPEN, TODAY, a_night, all_syncs, get_sync, report, states
