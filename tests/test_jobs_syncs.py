@@ -1,6 +1,7 @@
 """Meter data syncs: how they form and come into force, and what keeps them from it."""
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -312,3 +313,25 @@ def test_a_sync_that_another_process_has_settled_is_left_as_it_is(hub: Hub) -> N
     outcome = sync.settle(stale, edc=hub.partner(CNP.id), stores=hub.stores, now=hub.now)
     assert outcome == sync.AlreadySettled(sync=standing)
     assert all_syncs(hub) == [standing]
+
+
+def test_parts_that_are_kept_side_by_side_form_one_sync_that_is_enforced_once(hub: Hub) -> None:
+    arrived = [
+        hub.arrive(CNP.id, sync_name(hub), sync_part({f"A{k}": CHAMPION.duns}, as_of=TODAY, part=k, parts=4))
+        for k in (1, 2, 3, 4)
+    ]
+    start = threading.Barrier(4)
+
+    def work(drop_id: str) -> None:
+        start.wait()
+        pipeline.advance(drop_id, stores=hub.stores, clock=hub.schedule.clock)
+
+    threads = [threading.Thread(target=work, args=(drop.id,)) for drop in arrived]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    hub.sweep()
+    (standing,) = all_syncs(hub)
+    assert (standing.state, standing.accounts) == ("in-force", 4)
+    assert len(hub.events("sync.enforced")) == 1
