@@ -5,8 +5,10 @@ Tasks are functions of small values that are safe to run twice; they answer with
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import forkserver, resource_tracker
 from typing import Any, ParamSpec, TypeVar
 
 from config.errors import OperatorError
@@ -27,6 +29,7 @@ def make_executor(settings: Settings, *, prepare: Callable[..., None], given: tu
     """
     if settings.executor.startswith("dask://"):
         return _dask(settings.executor)
+    _start_forkserver()
     return ProcessPoolExecutor(
         workers(settings),
         # Not forked from the server: it has threads, an event loop and open connections.
@@ -34,6 +37,19 @@ def make_executor(settings: Settings, *, prepare: Callable[..., None], given: tu
         initializer=prepare,
         initargs=given,
     )
+
+
+def _start_forkserver() -> None:
+    """Start the process that workers are forked from, deaf to what a terminal or a service manager sends to
+    the whole group: from their first moment, workers leave that to their hub.
+    """
+    deaf_to = {signal.SIGINT, signal.SIGTERM}
+    resource_tracker.ensure_running()  # first: it lets the signals through again when it has started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, deaf_to)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def is_broken(executor: Executor) -> bool:
