@@ -90,13 +90,12 @@ class Schedule:
         self._triggers = triggers
 
     def stop(self, *, seconds: float | None) -> int:
-        """Stop sweeping, and let what workers have begun end, for so long at most; how many did not.
-
-        What no worker has begun is left for the next start, as is what has not ended.
+        """Stop sweeping, and let what workers have begun end, for so long at most. What no worker has begun
+        is left for the next start, as is what has not ended: how many loads that is.
         """
         with self._lock:
             self._stopping = True
-            waiting = sum(future.cancel() for future in list(self._under_way.values()))
+            waiting = [key for key, future in list(self._under_way.items()) if future.cancel()]
         if self._triggers is not None:
             self._triggers.shutdown(wait=False)
         left = self.settle_down(seconds=seconds)
@@ -107,7 +106,7 @@ class Schedule:
         with self._sweeping:  # whoever sweeps still, ends first
             if self._inline:
                 tasks.give_back(self.stores)
-        return left + waiting
+        return left + sum(key.startswith("drop:") for key in waiting)
 
     def settle_down(self, *, to: int = 0, seconds: float | None = None) -> int:
         """Wait until at most `to` tasks are under way; how many are, then or when the time is up."""
