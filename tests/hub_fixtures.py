@@ -2,11 +2,9 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from config.partners import Partner
 from jobs.clock import StandingClock
 from jobs.schedule import Schedule
 from jobs.steps import arrive
-from jobs.stores.ledger import Ledger, drops, outbox
+from jobs.stores.ledger import drops, outbox
 from jobs.stores.opened import Stores
 from schemas import interval_file, tables
 from schemas.drop import Drop
@@ -40,16 +38,6 @@ def partner_text(party: Any, role: str) -> str:
         f'id = "{party.id}"\nrole = "{role}"\nname = "{party.name}"\nduns = "{party.duns}"\n'
         f"{zone}authorized_keys = []\n"
     )
-
-
-@cache
-def new_ledger() -> bytes:
-    """A ledger in which nothing has happened. Built once: to build one takes as long as many a test."""
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(f"sqlite:///{folder}/ledger.sqlite")
-        ledger.migrate()
-        ledger.close()
-        return Path(folder, "ledger.sqlite").read_bytes()
 
 
 @dataclass
@@ -73,7 +61,6 @@ class Hub:
 
     def _lay_out(self) -> None:
         self.home.lay_out()
-        self.home.ledger_file.write_bytes(new_ledger())
         self.home.settings_file.write_text(self.settings)
         for role, parties in (("edc", EDCS), ("egs", EGSS)):
             for party in parties:
