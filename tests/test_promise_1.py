@@ -349,7 +349,7 @@ class Promise1(RuleBasedStateMachine):
 
 TestPromise1 = Promise1.TestCase
 TestPromise1.settings = settings(
-    max_examples=300 if LONG else 10,
+    max_examples=150 if LONG else 8,
     stateful_step_count=50 if LONG else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
