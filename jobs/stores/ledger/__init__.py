@@ -4,14 +4,16 @@ A file exists for readers when its row here is committed. The modules beside thi
 functions over an open transaction, so that a step can join several changes in one.
 """
 
+import fcntl
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from config.errors import OperatorError
@@ -97,10 +99,24 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("pragma busy_timeout = 60000")
-    cursor.execute("pragma journal_mode = wal")
+    if cursor.execute("pragma journal_mode").fetchone() != ("wal",):
+        _write_ahead(cursor)
     cursor.execute("pragma synchronous = full")  # a receipt that was written outlives a power cut
     cursor.execute("pragma foreign_keys = on")
     cursor.close()
+
+
+def _write_ahead(cursor: DBAPICursor) -> None:
+    """Switch a new file to write-ahead, which it then stays at. SQLite does not wait for another who is
+    switching but refuses one of the two, so they take turns at the folder.
+    """
+    (_, _, file), *_ = cursor.execute("pragma database_list").fetchall()
+    folder = os.open(Path(file).parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        cursor.execute("pragma journal_mode = wal")
+    finally:
+        os.close(folder)
 
 
 def _begin_sqlite(tx: Connection) -> None:
