@@ -110,6 +110,7 @@ event = Table(
     Column("partner", String(64), nullable=False, default=""),
     Column("about", String(120), nullable=False, default=""),  # a drop, sync, publication or file
     Column("details", JSON, nullable=False, default=dict),
+    Column("hash", String(64), nullable=False, server_default=text("''")),  # of itself and the hash before it
     Index("ix_event_about", "about"),
     Index("ix_event_at", "at"),
     sqlite_autoincrement=True,

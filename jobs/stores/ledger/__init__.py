@@ -6,6 +6,7 @@ functions over an open transaction, so that a step can join several changes in o
 
 import fcntl
 import importlib.util
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from config.errors import OperatorError
 log = structlog.get_logger()
 
 SAID = "meterhub_said"  # of a connection: the events of the transaction under way
+CHAIN = "meterhub_chain"  # of a connection: the last of them, where there is one
 HEAD = "0001"  # the newest migration; a test holds it to schemas/migrations
 
 
@@ -47,6 +49,7 @@ class Ledger:
         """
         with self.engine.connect().execution_options(meterhub_write=True) as tx:
             tx.info[SAID] = []
+            tx.info.pop(CHAIN, None)  # of a transaction before, which may have been undone
             with tx.begin():
                 yield tx
             said = tx.info.pop(SAID)
@@ -87,10 +90,20 @@ class Ledger:
 
 
 def _engine(url: str) -> Engine:
-    engine = create_engine(url)
-    if make_url(url).get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+    # Said here, because what it writes is hashed (see events.py).
+    engine = create_engine(url, json_serializer=json.dumps)
+    match make_url(url).get_backend_name():
+        case "sqlite":
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        case "postgresql":
+            event.listen(engine, "begin", _begin_postgresql)
+        case other:
+            raise OperatorError(
+                "database-unknown",
+                f"database_url names {other}",
+                "the ledger is kept in sqlite or postgresql",
+            )
     return engine
 
 
@@ -123,3 +136,11 @@ def _begin_sqlite(tx: Connection) -> None:
     # A writer takes its place in the line at once: a reader that turned writer could not wait its turn.
     alone = tx.get_execution_options().get("meterhub_write")
     tx.exec_driver_sql("begin immediate" if alone else "begin")
+
+
+def _begin_postgresql(tx: Connection) -> None:
+    # A writer waits in line for all it may read and write; a reader sees one state to its end.
+    if tx.get_execution_options().get("meterhub_write"):
+        tx.exec_driver_sql("select pg_advisory_xact_lock(hashtext('meterhub'))")
+    else:
+        tx.exec_driver_sql("set transaction isolation level repeatable read read only")

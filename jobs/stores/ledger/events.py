@@ -1,26 +1,105 @@
-"""The history: one row for each thing that happened, in the transaction that made it happen."""
+"""The history: one row for each thing that happened, in the transaction that made it happen.
 
-from datetime import datetime
+Its rows are a chain: each carries a hash of itself and of the hash before it, so that none can be changed,
+taken out or put in without every hash behind it being other than it was. Who keeps a *head*, the number
+and hash of the newest event, somewhere else can have all that came before held to it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, String, cast, insert, select, type_coerce
 
-from jobs.stores.ledger import SAID
+from jobs.stores.ledger import CHAIN, SAID
 from schemas import tables
 from schemas.event import EVENTS
+
+_event = tables.event
+_CHUNK = 5_000  # rows
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """An event of the chain and its hash; that of the newest one says all that happened until then."""
+
+    id: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.id}:{self.hash}"
+
+
+NOTHING_YET = Head(0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One event as it is kept: text as it stands in the database, so that its hash can be taken again."""
+
+    id: int
+    at: str  # schemas.tables.ISO
+    name: str
+    partner: str
+    about: str
+    details: str  # JSON
+    hash: str
+
+    def hash_after(self, before: str) -> str:
+        """The hash this event has when `before` is that of the event before it: SHA-256, in hex, of seven
+        lines, which anybody can write down and hash: the hash before, then the fields in their order.
+        """
+        lines = (before, str(self.id), self.at, self.name, self.partner, self.about, self.details)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def record(
     tx: Connection, name: str, /, *, at: datetime, about: str = "", partner: str = "", **details: Any
 ) -> None:
-    """Add an event of the vocabulary (schemas/event.py) about a drop, sync, publication or file."""
+    """Add an event of the vocabulary (schemas/event.py) about a drop, sync, publication or file.
+
+    A writing transaction is alone, so nobody can put another event between the last one and this.
+    """
     if name not in EVENTS:
         raise ValueError(f"no such event: {name}; add it to schemas/event.py")
-    tx.execute(insert(tables.event).values(at=at, name=name, about=about, partner=partner, details=details))
+    before = tx.info.get(CHAIN) or head(tx)
+    link = Link(
+        id=before.id + 1,
+        at=at.astimezone(UTC).strftime(tables.ISO),
+        name=name,
+        partner=partner,
+        about=about,
+        details=json.dumps(details),
+        hash="",
+    )
+    hashed = link.hash_after(before.hash)
+    row = {"id": link.id, "at": at, "name": name, "partner": partner, "about": about, "details": details}
+    tx.execute(insert(_event).values(**row, hash=hashed))
+    tx.info[CHAIN] = Head(link.id, hashed)
     tx.info[SAID].append((name, {"about": about, "partner": partner, **details}))
 
 
 def about(tx: Connection, subject: str) -> list[dict[str, Any]]:
     """All events about a drop, sync, publication or file, oldest first."""
-    rows = tx.execute(select(tables.event).where(tables.event.c.about == subject).order_by(tables.event.c.id))
+    rows = tx.execute(select(_event).where(_event.c.about == subject).order_by(_event.c.id))
     return [dict(row) for row in rows.mappings()]
+
+
+def head(tx: Connection) -> Head:
+    """The newest event and its hash."""
+    query = select(_event.c.id, _event.c.hash).order_by(_event.c.id.desc()).limit(1)
+    row = tx.execute(query).one_or_none()
+    return NOTHING_YET if row is None else Head(row.id, row.hash)
+
+
+def links(tx: Connection) -> Iterator[Link]:
+    """Every event as it is kept, oldest first."""
+    at = type_coerce(_event.c.at, String).label("at")
+    details = cast(_event.c.details, String).label("details")
+    c = _event.c
+    query = select(c.id, at, c.name, c.partner, c.about, details, c.hash).order_by(c.id)
+    for rows in tx.execute(query.execution_options(yield_per=_CHUNK)).partitions():
+        yield from (Link(*row) for row in rows)

@@ -85,6 +85,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after the other
         sa.Column("partner", sa.String(length=64), nullable=False),
         sa.Column("about", sa.String(length=120), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("hash", sa.String(length=64), server_default=sa.text("''"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
         sqlite_autoincrement=True,
     )
