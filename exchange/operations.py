@@ -25,6 +25,7 @@ EXTENSIONS = (
     (b"limits@openssh.com", b"1"),
 )
 _FIXED = "the folders here are fixed: none can be made, removed or linked"
+_LONGEST_PATH = 4096  # bytes, as everywhere; what is here takes 264 at most
 _WRITES = Flag.WRITE | Flag.APPEND | Flag.CREAT | Flag.TRUNC
 _BY_ERRNO: Mapping[int, tuple[Code, str]] = {
     errno.ENOENT: (Code.NO_SUCH_FILE, "there is no such file"),
@@ -166,7 +167,7 @@ class Operations:
         return sftp_v3.attributes(request, self._handles.file(fields.string()).attributes)
 
     def real_path(self, request: int, fields: Fields) -> bytes:
-        path = namespace.canonical(fields.string())
+        path = namespace.canonical(_path(fields))
         return sftp_v3.names(request, [sftp_v3.name(path, path, sftp_v3.no_attributes())])
 
     def file_system(self, request: int, fields: Fields) -> bytes:
@@ -213,7 +214,14 @@ class Operations:
         raise Refusal(Code.OP_UNSUPPORTED, "this request is not served here")
 
     def _place(self, fields: Fields) -> Place:
-        return namespace.place(self._role, fields.string())
+        return namespace.place(self._role, _path(fields))
+
+
+def _path(fields: Fields) -> bytes:
+    found = fields.string()
+    if len(found) > _LONGEST_PATH:
+        raise Refusal(Code.NO_SUCH_FILE, "there is no such file or folder")
+    return found
 
 
 def _ok(request: int) -> bytes:
