@@ -32,7 +32,8 @@ class AuthorizedKey:
 
 
 def parse(entry: str | Mapping[str, Any]) -> AuthorizedKey:
-    """The key of one entry of `authorized_keys`: a line, or a table of `key` and `expires`.
+    """The key of one entry of `authorized_keys` or `certificate_authorities`: a line, or a table of `key` and
+    `expires`.
 
     Raises ValueError whose message says what was wanted.
     """
@@ -40,7 +41,7 @@ def parse(entry: str | Mapping[str, Any]) -> AuthorizedKey:
     if isinstance(entry, Mapping):
         if unknown := set(entry) - {"key", "expires"}:
             raise ValueError(f"only `key` and `expires` in a key's table, not `{min(unknown)}`")
-        expires = _date(entry.get("expires"))
+        expires = last_day(entry.get("expires"), "expires")
         entry = entry.get("key", "")
     if not isinstance(entry, str):
         raise ValueError(WANTED)
@@ -51,14 +52,18 @@ def parse(entry: str | Mapping[str, Any]) -> AuthorizedKey:
     if kind not in KINDS:
         raise ValueError(f"{WANTED}, of a kind among {', '.join(KINDS)}, with no options before it")
     blob = _blob(kind, encoded)
-    digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
     comment = comment.strip()
     return AuthorizedKey(
         line=f"{kind} {encoded} {comment}".rstrip(),
-        fingerprint=f"SHA256:{digest}",
+        fingerprint=fingerprint(blob),
         comment=comment,
         expires=expires,
     )
+
+
+def fingerprint(blob: bytes) -> str:
+    """How OpenSSH names a public key, given as SSH sends it: `SHA256:` and 43 characters."""
+    return f"SHA256:{base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip('=')}"
 
 
 def _blob(kind: str, encoded: str) -> bytes:
@@ -90,10 +95,11 @@ def _parts(blob: bytes) -> list[bytes]:
     return parts
 
 
-def _date(found: Any) -> date | None:
+def last_day(found: Any, key: str) -> date | None:
+    """The date that a file gives under `key`, if any. Raises ValueError that says what was wanted."""
     if found is None or (isinstance(found, date) and not isinstance(found, datetime)):
         return found
     try:
         return date.fromisoformat(found)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"a date such as 2027-01-31 in `expires`, not {found!r}") from error
+        raise ValueError(f"a date such as 2027-01-31 in `{key}`, not {found!r}") from error

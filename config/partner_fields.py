@@ -3,19 +3,23 @@
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from config import authorized_key
+from config import authorized_key, legacy, revoked
 from config.authorized_key import AuthorizedKey
 from config.errors import PartnerError
+from config.legacy import Legacy
+from config.revoked import Revoked
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Network = IPv4Network | IPv6Network
 
 FORMATS = ("lse",)
+_NARROW = {4: 16, 6: 32}  # bits that a network has to fix to be somebody's
 KNOWN = (
     "id",
     "role",
@@ -23,7 +27,10 @@ KNOWN = (
     "duns",
     "time_zone",
     "authorized_keys",
+    "certificate_authorities",
+    "revoked",
     "allow_from",
+    "legacy",
     "format",
     "channels",
     "disabled",
@@ -120,7 +127,7 @@ class Reader:
             self.mistaken(key, found, "at least one channel")
         return frozenset(str(one) for one in found)
 
-    def networks(self, key: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    def networks(self, key: str) -> tuple[Network, ...]:
         networks = []
         for one in self._list(key, 'a list of networks, such as ["203.0.113.0/24"]') or ():
             try:
@@ -146,6 +153,37 @@ class Reader:
                 self.mistaken(key, parsed.fingerprint, "each key once")
             keys[parsed.fingerprint] = parsed
         return tuple(keys.values())
+
+    def revoked(self, key: str) -> Revoked:
+        found = self._list(key, f"a list of {revoked.WANTED}")
+        try:
+            return revoked.parse(found or ())
+        except ValueError as error:
+            line, wanted = error.args
+            self.mistaken(key, line, wanted)
+            return Revoked()
+
+    def legacy(self, key: str, allow_from: Collection[Network]) -> Legacy | None:
+        """The exception for old algorithms; bound to addresses, since these are known before the login is."""
+        found = self._take(key)
+        if found is None:
+            return None
+        if not isinstance(found, Mapping):
+            self.mistaken(key, found, 'a table: { until = 2027-03-31, allows = ["ssh-rsa"] }')
+            return None
+        wide = [str(network) for network in allow_from if network.prefixlen < _NARROW[network.version]]
+        if wide or not allow_from:
+            self.mistaken(
+                "allow_from",
+                wide[0] if wide else None,
+                "the partner's own addresses, in networks of /16 or /32 (IPv6) at most: old algorithms are"
+                " offered to nobody else",
+            )
+        try:
+            return legacy.parse(found)
+        except ValueError as error:
+            self.mistaken(key, found, str(error))
+            return None
 
     def _list(self, key: str, wanted: str) -> list[Any] | None:
         found = self._take(key)

@@ -1,22 +1,20 @@
 """Partners: who may log in, as what, from where and with which keys. One file a partner."""
 
-import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from threading import Lock
 from zoneinfo import ZoneInfo
-
-import structlog
 
 from config import partner_fields
 from config.authorized_key import AuthorizedKey
 from config.errors import PartnerError
 from config.home import Home
+from config.legacy import Legacy
+from config.revoked import Revoked
 
 _ID = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -40,7 +38,10 @@ class Partner:
     duns: str = ""  # EDCs and EGSs always have one
     zone: ZoneInfo | None = None  # EDCs always have one, nobody else does
     keys: tuple[AuthorizedKey, ...] = ()
+    authorities: tuple[AuthorizedKey, ...] = ()  # who may sign user certificates for this login
+    revoked: Revoked = field(default_factory=Revoked)
     allow_from: tuple[IPv4Network | IPv6Network, ...] = ()  # empty: from anywhere
+    legacy: Legacy | None = None  # old algorithms for its old client
     format: str = "lse"
     channels: frozenset[str] = frozenset({"4", "1"})  # that an EDC's files may hold
     disabled: bool = False
@@ -74,10 +75,11 @@ class Partners:
         return next((one for one in self.by_id.values() if one.role is role and one.duns == duns), None)
 
     def admit(self, new: Partner) -> None:
-        """Raises PartnerError if another partner has the DUNS of the new one."""
+        """Raises PartnerError if another partner has the DUNS or an authority of the new one."""
+        wanted = _of_its_own(new)
         for one in self.by_id.values():
-            if one.id != new.id and one.duns and (one.role, one.duns) == (new.role, new.duns):
-                raise PartnerError("partner-refused", _clash(new, one.id, f"{new.id}.toml"))
+            for thing in wanted.keys() & _of_its_own(one).keys() if one.id != new.id else ():
+                raise PartnerError("partner-refused", f"{new.id}.toml: {wanted[thing]}, and {one.id} has it")
 
 
 def parse(text: str, *, file: str | Path) -> Partner:
@@ -100,7 +102,10 @@ def parse(text: str, *, file: str | Path) -> Partner:
         duns=reader.text("duns", re.compile(r"[A-Z0-9]{9,13}"), "9 to 13 of A-Z and 0-9", required=traded),
         zone=reader.zone("time_zone", required=True) if role is Role.EDC else None,
         keys=reader.keys("authorized_keys"),
-        allow_from=reader.networks("allow_from"),
+        authorities=reader.keys("certificate_authorities"),
+        revoked=reader.revoked("revoked"),
+        allow_from=(networks := reader.networks("allow_from")),
+        legacy=reader.legacy("legacy", networks),
         format=reader.format("format") if role is Role.EGS else "lse",
         channels=reader.channels("channels", frozenset({"4", "1"})) if role is Role.EDC else frozenset(),
         disabled=reader.flag("disabled"),
@@ -113,7 +118,7 @@ def parse(text: str, *, file: str | Path) -> Partner:
 
 def gather(texts: Mapping[str, str]) -> Partners:
     """The partners of several files, by file name. Raises PartnerError with the mistakes of them all."""
-    taken, _ = _take({Path(file): text for file, text in texts.items()}, {}, names_only=True)
+    taken, _ = take({Path(file): text for file, text in texts.items()}, {}, names_only=True)
     if taken.mistakes:
         raise PartnerError("partner-refused", "\n".join(taken.mistakes))
     return taken
@@ -132,7 +137,7 @@ def read(folder: Path) -> dict[str, str]:
 
     Raises PartnerError if one is no text, or not for us to read.
     """
-    found = _texts(folder)
+    found = texts(folder)
     if mistakes := [str(text) for text in found.values() if isinstance(text, PartnerError)]:
         raise PartnerError("partner-unreadable", "\n".join(mistakes))
     return {file.name: text for file, text in found.items() if isinstance(text, str)}
@@ -143,16 +148,18 @@ def known(home: Home) -> Partners:
 
     Such files are named in `mistakes`. Nothing is written.
     """
-    return _take(_texts(home.partners), _kept(home.kept_partners))[0]
+    return take(texts(home.partners), kept(home.kept_partners))[0]
 
 
-def _files(folder: Path) -> list[Path]:
+def files(folder: Path) -> list[Path]:
+    """The partners' files of a folder."""
     return sorted(file for file in folder.glob("*.toml") if not file.name.startswith("."))
 
 
-def _texts(folder: Path) -> "dict[Path, str | PartnerError]":
+def texts(folder: Path) -> "dict[Path, str | PartnerError]":
+    """The text of each partner's file, or why it cannot be read."""
     found: dict[Path, str | PartnerError] = {}
-    for file in _files(folder):
+    for file in files(folder):
         try:
             found[file] = file.read_text(encoding="utf-8")
         except FileNotFoundError:  # taken away since it was listed
@@ -162,14 +169,21 @@ def _texts(folder: Path) -> "dict[Path, str | PartnerError]":
     return found
 
 
-def _kept(folder: Path | None) -> dict[str, str]:
+def kept(folder: Path | None) -> dict[str, str]:
     """The texts that were kept when they could last be taken, by file name."""
-    found = _texts(folder) if folder is not None else {}
+    found = texts(folder) if folder is not None else {}
     return {file.name: text for file, text in found.items() if isinstance(text, str)}
 
 
-def _clash(one: Partner, holder: str, shown: str) -> str:
-    return f"{shown}: duns is {one.duns}; wanted: one that no other {one.role} has, and {holder} has it"
+def _of_its_own(one: Partner) -> dict[tuple[str, str], str]:
+    """What no two partners may both have, each with the words for whoever comes second."""
+    found = {}
+    if one.duns:
+        found[f"{one.role} duns", one.duns] = f"duns is {one.duns}; wanted: one that no other {one.role} has"
+    for held in one.authorities:
+        said = f"certificate_authorities is {held.fingerprint}; wanted: one that no other partner has"
+        found["authority", held.fingerprint] = said
+    return found
 
 
 class _Taking:
@@ -177,21 +191,19 @@ class _Taking:
 
     def __init__(self) -> None:
         self.partners: dict[str, Partner] = {}
-        self.texts: dict[str, str] = {}  # of files that were taken as they are now
-        self._holders: dict[tuple[Role, str], str] = {}
+        self._holders: dict[tuple[str, str], str] = {}
 
     def take(self, one: Partner, shown: str) -> None:
-        """Raises PartnerError if another has its DUNS."""
-        first = self._holders.setdefault((one.role, one.duns), one.id) if one.duns else one.id
-        if first != one.id:
-            said = (
-                f"{shown}: duns is {one.duns}; wanted: one that no other {one.role} has, and {first} has it"
-            )
-            raise PartnerError("partner-refused", said)
+        """Raises PartnerError if another has what one partner alone may have."""
+        wanted = _of_its_own(one)
+        for thing, said in wanted.items():
+            if (holder := self._holders.get(thing, one.id)) != one.id:
+                raise PartnerError("partner-refused", f"{shown}: {said}, and {holder} has it")
+        self._holders |= dict.fromkeys(wanted, one.id)
         self.partners[one.id] = one
 
 
-def _take(
+def take(
     found: "Mapping[Path, str | PartnerError]", earlier: Mapping[str, str], *, names_only: bool = False
 ) -> tuple[Partners, dict[str, str]]:
     """The partners of those files, and the texts of the ones that were taken as they are, by file name.
@@ -237,73 +249,3 @@ def _stand_in(file: Path, earlier: Mapping[str, str], taking: _Taking) -> bool:
     except PartnerError:  # what is wrong with the file as it is now is told
         return False
     return True
-
-
-class PartnersFolder:
-    """The partners of a folder, read again when a file in it changes. Safe to share between threads.
-
-    A file that cannot be taken leaves its partner as it was, and all others are as their files say. It is
-    logged once as `partners.refused`. With `kept`, a folder for copies of what was taken, that holds for a
-    new process, too; a partner of whom nothing earlier is known is left out.
-    """
-
-    def __init__(self, folder: Path, kept: Path | None = None) -> None:
-        self._folder = folder
-        self._keep = kept
-        self._lock = Lock()
-        self._seen = self._look()
-        self._earlier: dict[str, str] = {}
-        self._partners = self._read()
-
-    def current(self) -> Partners:
-        """The partners as of now, and the mistakes in their files."""
-        with self._lock:
-            seen = self._look()
-            if seen != self._seen:
-                self._seen = seen
-                self._partners = self._read()
-                if not self._partners.mistakes:
-                    structlog.get_logger().info("partners.read", partners=len(self._partners.by_id))
-            return self._partners
-
-    def _read(self) -> Partners:
-        found = _texts(self._folder)
-        before = self._earlier | _kept(self._keep)  # another process may have taken what this one has not
-        partners, taken = _take(found, before)
-        there = {file.name for file in found}
-        earlier = {name: text for name, text in before.items() if name in there} | taken
-        mistakes = list(partners.mistakes)
-        try:
-            self._write(earlier)
-        except OSError as error:  # a full disk shuts nobody out
-            mistakes.append(f"{self._keep}: no copy can be kept there: {error}")
-        self._earlier = earlier
-        if mistakes:
-            structlog.get_logger().error(
-                "partners.refused", mistakes=mistakes, left_out=sorted(partners.left_out)
-            )
-        return partners
-
-    def _write(self, texts: Mapping[str, str]) -> None:
-        """Keep the texts that were taken, and none of partners whose files are gone."""
-        if self._keep is None:
-            return
-        self._keep.mkdir(mode=0o700, parents=True, exist_ok=True)
-        there = _kept(self._keep)
-        for name, text in texts.items():
-            if there.get(name) != text:
-                aside = self._keep / f".{name}.{os.getpid()}"
-                aside.write_text(text, encoding="utf-8")
-                aside.replace(self._keep / name)
-        for name in there.keys() - texts.keys():
-            (self._keep / name).unlink(missing_ok=True)
-
-    def _look(self) -> tuple[tuple[str, int, int, int], ...]:
-        seen = []
-        for file in _files(self._folder):
-            try:
-                stat = file.stat()
-            except FileNotFoundError:  # taken away since it was listed: the next look does not list it
-                continue
-            seen.append((file.name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
-        return tuple(seen)

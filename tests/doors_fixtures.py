@@ -19,7 +19,8 @@ import paramiko
 import uvloop
 
 from config.home import Home
-from config.partners import Partner, PartnersFolder
+from config.partners import Partner
+from config.partners_folder import PartnersFolder
 from config.settings import Sftp
 from exchange import keys, namespace
 from exchange.addresses import Source

@@ -15,7 +15,8 @@ import structlog
 from config import log, partner_file, partners
 from config.errors import PartnerError, RefusedError
 from config.home import Home
-from config.partners import PartnersFolder, Role
+from config.partners import Role
+from config.partners_folder import PartnersFolder
 from config.settings import Settings
 
 KEY = asyncssh.generate_private_key("ssh-ed25519", comment="night-batch")

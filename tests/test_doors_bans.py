@@ -16,7 +16,7 @@ import paramiko
 import pytest
 from structlog.testing import capture_logs
 
-from config.partners import PartnersFolder
+from config.partners_folder import PartnersFolder
 from config.settings import Sftp
 from doors_fixtures import SECONDS, Door, Raw, SmallDesk, open_door, until
 from exchange import addresses

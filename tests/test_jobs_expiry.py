@@ -7,7 +7,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from config.partners import PartnersFolder
+from config.partners_folder import PartnersFolder
 from exchange import keys
 from hub_fixtures import Hub
 from jobs.rules import expiry

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from config.home import Home
-from config.partners import PartnersFolder
+from config.partners_folder import PartnersFolder
 from config.settings import Settings
 from jobs.stores.archive import Archive
 from jobs.stores.lake import Lake

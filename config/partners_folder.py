@@ -1,0 +1,82 @@
+"""Partners as they are now: a folder's files, read again when one of them changes."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+
+import structlog
+
+from config import partners
+from config.partners import Partners
+
+
+class PartnersFolder:
+    """The partners of a folder, read again when a file in it changes. Safe to share between threads.
+
+    A file that cannot be taken leaves its partner as it was, and all others are as their files say. It is
+    logged once as `partners.refused`. With `kept`, a folder for copies of what was taken, that holds for a
+    new process, too; a partner of whom nothing earlier is known is left out.
+    """
+
+    def __init__(self, folder: Path, kept: Path | None = None) -> None:
+        self._folder = folder
+        self._keep = kept
+        self._lock = Lock()
+        self._seen = self._look()
+        self._earlier: dict[str, str] = {}
+        self._partners = self._read()
+
+    def current(self) -> Partners:
+        """The partners as of now, and the mistakes in their files."""
+        with self._lock:
+            seen = self._look()
+            if seen != self._seen:
+                self._seen = seen
+                self._partners = self._read()
+                if not self._partners.mistakes:
+                    structlog.get_logger().info("partners.read", partners=len(self._partners.by_id))
+            return self._partners
+
+    def _read(self) -> Partners:
+        found = partners.texts(self._folder)
+        # another process may have taken what this one has not
+        before = self._earlier | partners.kept(self._keep)
+        known, taken = partners.take(found, before)
+        there = {file.name for file in found}
+        earlier = {name: text for name, text in before.items() if name in there} | taken
+        mistakes = list(known.mistakes)
+        try:
+            self._write(earlier)
+        except OSError as error:  # a full disk shuts nobody out
+            mistakes.append(f"{self._keep}: no copy can be kept there: {error}")
+        self._earlier = earlier
+        if mistakes:
+            structlog.get_logger().error(
+                "partners.refused", mistakes=mistakes, left_out=sorted(known.left_out)
+            )
+        return known
+
+    def _write(self, texts: Mapping[str, str]) -> None:
+        """Keep the texts that were taken, and none of partners whose files are gone."""
+        if self._keep is None:
+            return
+        self._keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        there = partners.kept(self._keep)
+        for name, text in texts.items():
+            if there.get(name) != text:
+                aside = self._keep / f".{name}.{os.getpid()}"
+                aside.write_text(text, encoding="utf-8")
+                aside.replace(self._keep / name)
+        for name in there.keys() - texts.keys():
+            (self._keep / name).unlink(missing_ok=True)
+
+    def _look(self) -> tuple[tuple[str, int, int, int], ...]:
+        seen = []
+        for file in partners.files(self._folder):
+            try:
+                stat = file.stat()
+            except FileNotFoundError:  # taken away since it was listed: the next look does not list it
+                continue
+            seen.append((file.name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        return tuple(seen)
