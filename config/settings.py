@@ -119,6 +119,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """What the hub wants of its disks."""
+
+    min_free_bytes: int = _whole(512 << 20, 0, 1 << 50)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     level: Level = Level.INFO
 
@@ -138,6 +145,7 @@ class Settings:
     inbound: Inbound = field(default_factory=Inbound)
     outbound: Outbound = field(default_factory=Outbound)
     limits: Limits = field(default_factory=Limits)
+    storage: Storage = field(default_factory=Storage)
     log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:

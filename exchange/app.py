@@ -22,6 +22,7 @@ from exchange.server import Doors
 from jobs import executor, pipeline
 from jobs.schedule import Schedule
 from jobs.steps import arrive, collect
+from jobs.stores import attempts
 from jobs.stores.ledger import drops
 from jobs.stores.opened import Stores
 from schemas.drop import IN_INBOUND, UNDER_WAY, Drop, Stage
@@ -163,6 +164,7 @@ class Hub:
             # Nobody can be uploading yet: what is unfinished broke off when the hub went.
             await asyncio.to_thread(arrive.adopt, edc.id, stores=self.stores, now=now, parts=True)
         door = self.stores.settings.sftp
+        await asyncio.to_thread(attempts.take_back, stores=self.stores, now=now)
         try:
             await self.doors.start()
         except OSError as error:

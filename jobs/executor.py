@@ -17,6 +17,8 @@ from config.settings import Settings
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_GONE = 10.0  # seconds that a killed process may take to be gone
+
 
 def workers(settings: Settings) -> int:
     """How many tasks run side by side: the setting, or the number of cores."""
@@ -57,13 +59,20 @@ def is_broken(executor: Executor) -> bool:
     return bool(getattr(executor, "_broken", False))
 
 
-def abandon(executor: Executor) -> None:
+def abandon(executor: Executor) -> list[int]:
     """Let go of a pool at once. Its processes are killed: they leave a termination to their hub, and one
     that waits behind a dead one would wait for ever, and whoever shuts the pool down with it.
+
+    The ids of those that were killed by this, and had not died before.
     """
+    killed = []
     for process in list((getattr(executor, "_processes", None) or {}).values()):
-        process.kill()
+        if process.is_alive():
+            process.kill()
+            process.join(_GONE)
+            killed.append(process.pid)
     executor.shutdown(wait=False)
+    return killed
 
 
 def _dask(address: str) -> Executor:

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from config.partners import Partner
 from jobs.steps import accept, collect, commit, deadline, finish, parse, publish, receive, sync
-from jobs.stores.ledger import claims, drops, runs, syncs
+from jobs.stores.attempts import Turn, attempt
+from jobs.stores.ledger import drops, runs, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
 from schemas import file_name, sync_file
@@ -37,10 +38,19 @@ class ClaimedElsewhere:
     drop_id: str
 
 
-def advance(drop_id: str, *, stores: Stores, clock: Clock) -> Advanced | ClaimedElsewhere:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parked:
+    """The drop or sync has failed too often, and waits for an operator."""
+
+    id: str
+
+
+def advance(drop_id: str, *, stores: Stores, clock: Clock) -> Advanced | ClaimedElsewhere | Parked:
     """Take a drop as far along its way as it can go by itself, and write its receipts."""
-    with claims.claimed(stores.ledger, f"drop:{drop_id}", owner=stores.owner, now=clock()) as mine:
-        if not mine:
+    with attempt(f"drop:{drop_id}", stores=stores, now=clock()) as turn:
+        if turn is Turn.PARKED:
+            return Parked(id=drop_id)
+        if turn is Turn.ELSEWHERE:
             return ClaimedElsewhere(drop_id=drop_id)
         with stores.ledger.read() as tx:
             drop = drops.get(tx, drop_id)
@@ -129,9 +139,14 @@ def _follow_up(drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clo
 UNSETTLED = sync.UNSETTLED
 
 
-def settle(found: Sync, *, edc: Partner, stores: Stores, clock: Clock) -> sync.Settled:
+def settle(found: Sync, *, edc: Partner, stores: Stores, clock: Clock) -> sync.Settled | Parked:
     """Bring a complete sync into force if nothing speaks against it; then write withdrawn files again."""
-    settled = sync.settle(found, edc=edc, stores=stores, now=clock())
-    if isinstance(settled, sync.InForce) and settled.withdrawn:
-        publish.publish(edc, stores=stores, now=clock())
-    return settled
+    with attempt(f"sync:{found.id}", stores=stores, now=clock()) as turn:
+        if turn is Turn.PARKED:
+            return Parked(id=found.id)
+        if turn is Turn.ELSEWHERE:
+            return sync.Busy()
+        settled = sync.settle(found, edc=edc, stores=stores, now=clock())
+        if isinstance(settled, sync.InForce) and settled.withdrawn:
+            publish.publish(edc, stores=stores, now=clock())
+        return settled

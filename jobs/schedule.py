@@ -5,11 +5,13 @@ the hub having been up at the time: after a night off, one sweep catches up.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,8 +25,10 @@ from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
 from jobs.steps import arrive, expiry, retain, sync
-from jobs.stores.ledger import drops, runs, syncs
+from jobs.stores import attempts, place
+from jobs.stores.ledger import LedgerUnreachable, drops, runs, syncs
 from jobs.stores.opened import Stores
+from jobs.stores.place import Trouble
 from schemas.drop import UNDER_WAY
 from schemas.usage_day import local_date
 
@@ -67,6 +71,7 @@ class Schedule:
         self._told = told
         self._executor = self._make()
         self._under_way: dict[str, Future[Any]] = {}
+        self._failed: set[str] = set()  # stages of sweeps
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._sweeping = threading.Lock()
@@ -100,7 +105,7 @@ class Schedule:
             self._triggers.shutdown(wait=False)
         left = self.settle_down(seconds=seconds)
         if left or executor.is_broken(self._executor):
-            executor.abandon(self._executor)
+            self._abandon()
         else:
             self._executor.shutdown()
         with self._sweeping:  # whoever sweeps still, ends first
@@ -115,23 +120,65 @@ class Schedule:
             return len(self._under_way)
 
     def wake(self, drop_id: str) -> None:
-        """Take a drop along its way."""
-        self._submit(f"drop:{drop_id}", tasks.advance, drop_id)
+        """Take a drop along its way; while the place is in trouble, a later sweep does."""
+        if not place.look(self.stores):
+            self._submit(f"drop:{drop_id}", tasks.advance, drop_id)
 
-    def sweep(self, *, to_the_end: bool = False) -> None:
-        """Begin all that is due. `to_the_end`: in order, and wait for it."""
+    def sweep(self, *, to_the_end: bool = False) -> tuple[Trouble, ...]:
+        """Begin all that is due. `to_the_end`: in order, and wait for it.
+
+        Each stage stands alone: one that fails is told, and the others go on. While the place is in trouble,
+        which is the answer, only what makes room is done.
+        """
         with self._sweeping:
             now = self.clock()
+            troubles = place.look_closely(self.stores)
+            if troubles:
+                log.error("work.waits", why="; ".join(trouble.what for trouble in troubles))
             edcs = list(self.stores.partners.current().edcs)
-            for stage in (self._drops, self._syncs, self._deadlines, self._publications):
+            for name, stage in self._stages(edcs, now, troubles):
                 if self._stopping:
-                    return
-                stage(edcs, now)
+                    break
+                self._stand_alone(name, stage, now)
                 if to_the_end:
                     self.settle_down()
-            retain.retain(stores=self.stores, now=now)
-            arrive.discard_broken(stores=self.stores, now=now)
-            expiry.warn(stores=self.stores, now=now)
+            return troubles
+
+    def _stages(
+        self, edcs: list[Partner], now: datetime, troubles: tuple[Trouble, ...]
+    ) -> Iterator[tuple[str, Callable[[], object]]]:
+        """The stages of a sweep in their order, each with its name."""
+        stores = self.stores
+        if any(trouble.code != "disk-full" for trouble in troubles):
+            return
+        if not troubles:
+            for edc in edcs:
+                yield f"adopt/{edc.id}", partial(arrive.adopt, edc.id, stores=stores, now=now, parts=False)
+            yield "rename", partial(arrive.wait_no_longer, stores=stores, now=now)
+            yield "drops", self._drops
+            yield "complete", partial(sync.complete, stores=stores, now=now)
+            yield "syncs", self._syncs
+            for edc in edcs:
+                yield f"deadlines/{edc.id}", partial(self._deadlines, edc, now)
+            yield "publications", partial(self._publications, edcs, now)
+        yield "retain", partial(retain.retain, stores=stores, now=now)
+        yield "discard", partial(arrive.discard_broken, stores=stores, now=now)
+        yield "expiry", partial(expiry.warn, stores=stores, now=now)
+
+    def _stand_alone(self, name: str, stage: Callable[[], object], now: datetime) -> None:
+        """Do a stage of a sweep. What stops it is told, as a task's failure is."""
+        task = f"sweep:{name}"
+        try:
+            stage()
+            if task in self._failed:
+                attempts.went_well(task, stores=self.stores)
+                self._failed.remove(task)
+        except Exception as error:
+            log.exception("work.failed", task=task)
+            self._failed.add(task)
+            with suppress(LedgerUnreachable):  # which the next sweep tells
+                attempts.note(task, error, stores=self.stores, now=now)
+            self._told(Done(key=task, error=error))
 
     def _sweep(self) -> None:
         """A sweep by the clock. What stops it is told, and the next one begins all the same."""
@@ -140,45 +187,36 @@ class Schedule:
         except Exception:  # nobody waits for it
             log.exception("work.failed", task="sweep")
 
-    def _drops(self, edcs: list[Partner], now: datetime) -> None:
-        for edc in edcs:
-            arrive.adopt(edc.id, stores=self.stores, now=now, parts=False)
-        arrive.wait_no_longer(stores=self.stores, now=now)
+    def _drops(self) -> None:
         with self.stores.ledger.read() as tx:
             waiting = [*drops.at_stage(tx, UNDER_WAY), *drops.receipts_due(tx)]
         for drop in waiting:
             self.wake(drop.id)
 
-    def _syncs(self, _: list[Partner], now: datetime) -> None:
-        sync.complete(stores=self.stores, now=now)
+    def _syncs(self) -> None:
         with self.stores.ledger.read() as tx:
             unsettled = syncs.in_state(tx, *UNSETTLED)
         for found in unsettled:
             self._submit(f"sync:{found.id}", tasks.settle, found.id)
 
-    def _deadlines(self, edcs: list[Partner], now: datetime) -> None:
+    def _deadlines(self, edc: Partner, now: datetime) -> None:
         setting = self.stores.settings.deadline
-        for edc in edcs:
-            assert edc.zone is not None
-            with self.stores.ledger.read() as tx:
-                judged = runs.judged(tx, edc.id)
-                since = drops.first_arrival(tx, edc.id)
-            due = deadlines.days_due(
-                now=now, at=setting.time, zone=edc.zone, judged=judged, known_since=since
-            )
-            for day in due:
-                self._submit(f"deadline:{edc.id}/{day.date}", tasks.judge, edc.id, day.date)
-            if since is None:
-                continue
-            with self.stores.ledger.read() as tx:
-                told_before = runs.outdated(tx, edc.id, since=local_date(now, edc.zone) - _REPORTED_FOR)
-            for date in told_before:
-                self._submit(f"report:{edc.id}/{date}", tasks.report, edc.id, date)
-            warnings = deadlines.warnings_due(
-                now=now, at=setting.time, warnings=setting.warnings, zone=edc.zone
-            )
-            for day, at in warnings:
-                self._submit(f"warning:{edc.id}/{day.date}/{at}", tasks.warn, edc.id, day.date, at)
+        assert edc.zone is not None
+        with self.stores.ledger.read() as tx:
+            judged = runs.judged(tx, edc.id)
+            since = drops.first_arrival(tx, edc.id)
+        due = deadlines.days_due(now=now, at=setting.time, zone=edc.zone, judged=judged, known_since=since)
+        for day in due:
+            self._submit(f"deadline:{edc.id}/{day.date}", tasks.judge, edc.id, day.date)
+        if since is None:
+            return
+        with self.stores.ledger.read() as tx:
+            told_before = runs.outdated(tx, edc.id, since=local_date(now, edc.zone) - _REPORTED_FOR)
+        for date in told_before:
+            self._submit(f"report:{edc.id}/{date}", tasks.report, edc.id, date)
+        warnings = deadlines.warnings_due(now=now, at=setting.time, warnings=setting.warnings, zone=edc.zone)
+        for day, at in warnings:
+            self._submit(f"warning:{edc.id}/{day.date}/{at}", tasks.warn, edc.id, day.date, at)
 
     def _publications(self, edcs: list[Partner], now: datetime) -> None:
         minutes = self.stores.settings.publish.every_minutes
@@ -229,8 +267,12 @@ class Schedule:
         if self._stopping or not executor.is_broken(self._executor):
             return
         log.error("pool.rebuilt")
-        executor.abandon(self._executor)
+        self._abandon()
         self._executor = self._make()
+
+    def _abandon(self) -> None:
+        """Let go of the pool. Those of its processes that live still are ended, and have not failed."""
+        self.stores.owner.put_away(executor.abandon(self._executor))
 
     def _make(self) -> Executor:
         if self._inline:

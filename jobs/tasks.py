@@ -22,7 +22,8 @@ from config.settings import Settings
 from jobs import pipeline
 from jobs.pipeline import Clock
 from jobs.steps import deadline, publish
-from jobs.stores.ledger import claims, runs, syncs
+from jobs.stores.attempts import Turn, attempt
+from jobs.stores.ledger import runs, syncs
 from jobs.stores.opened import Stores
 from schemas.usage_day import UsageDay
 
@@ -69,9 +70,13 @@ def give_back(opened: Stores) -> None:
 
 
 def advance(root: Path, drop_id: str, clock: Clock) -> str:
-    """Take a drop along its way. The stage it is at then; empty when another process takes it."""
+    """Take a drop along its way. The stage it is at then; empty when another process takes it, `Parked` when
+    it has failed too often.
+    """
     advanced = pipeline.advance(drop_id, stores=stores(root), clock=clock)
-    return str(advanced.drop.stage) if isinstance(advanced, pipeline.Advanced) else ""
+    if isinstance(advanced, pipeline.Advanced):
+        return str(advanced.drop.stage)
+    return "Parked" if isinstance(advanced, pipeline.Parked) else ""
 
 
 def settle(root: Path, sync_id: str, clock: Clock) -> str:
@@ -168,8 +173,8 @@ def once(
     with opened.ledger.read() as tx:
         if runs.is_done(tx, job, key):
             return "Done"
-    with claims.claimed(opened.ledger, f"{job}:{key}", owner=opened.owner, now=clock()) as mine:
-        if not mine:
+    with attempt(f"{job}:{key}", stores=opened, now=clock()) as turn:
+        if turn is not Turn.MINE:
             return "Busy"
         with opened.ledger.write() as tx:
             if runs.is_done(tx, job, key):

@@ -122,5 +122,10 @@ EVENTS: Mapping[str, Event] = {
         "a partner's file cannot be taken; the partner is as before, or left out if nothing is known of it",
         ("mistakes",),
     ),
+    "work.parked": Event(
+        "it failed so many times in a row and is not tried again: meterhub retry", ("task", "times", "why")
+    ),
+    "work.retried": Event("an operator has work tried again that was parked", ("task", "by")),
+    "work.waits": Event("nothing is loaded or published, for the reason named", ("why",)),
     "library.warned": Event("a library we use had something to say", ("library", "message")),
 }

@@ -124,6 +124,18 @@ claim = Table(
     Column("since", Instant, nullable=False),
 )
 
+failure = Table(
+    "failure",
+    metadata,
+    Column("task", String(120), primary_key=True),  # what failed: `drop:D130902-00042`
+    Column("about", String(120), nullable=False),  # the drop or sync
+    Column("partner", String(64), nullable=False, default=""),
+    Column("times", Integer, nullable=False),  # in a row
+    Column("why", String(500), nullable=False),  # the last time
+    Column("last_at", Instant, nullable=False),
+    Column("parked_at", Instant),  # it is not tried again until an operator says so
+)
+
 load = Table(
     "load",
     metadata,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from config.errors import RefusedError
+from config.errors import OperatorError, RefusedError
 from exchange.cli import opened, options, show, sync_moves
 from exchange.cli.options import Asked
 from jobs import pipeline
@@ -171,6 +171,11 @@ def _settle(approved: Sync, asked: Asked, stores: Stores) -> Sync | None:
     edc = opened.edc(stores, standing.edc)
     if standing.state in pipeline.UNSETTLED:
         settled = pipeline.settle(standing, edc=edc, stores=stores, clock=asked.clock)
+        if isinstance(settled, pipeline.Parked):
+            what = f"{standing.id} has failed too often and is parked"
+            raise OperatorError(
+                "parked", what, f"see why: meterhub status; then: meterhub retry {standing.id}"
+            )
         return None if isinstance(settled, step.Busy) else settled.sync
     return standing
 

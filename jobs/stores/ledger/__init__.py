@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from config.errors import OperatorError
 
@@ -24,6 +23,18 @@ log = structlog.get_logger()
 SAID = "meterhub_said"  # of a connection: the events of the transaction under way
 CHAIN = "meterhub_chain"  # of a connection: the last of them, where there is one
 HEAD = "0001"  # the newest migration; a test holds it to schemas/migrations
+class LedgerUnreachable(OperatorError):  # noqa: N818 - what is the case, and may be over in a minute
+    """The database cannot be opened, read or written just now: its disk, its server, its lock."""
+
+    def __init__(self, error: OperationalError | InterfaceError) -> None:
+        said = " ".join(str(error.orig).split())
+        super().__init__(
+            "ledger-unreachable",
+            f"the ledger cannot be used: {said}",
+            "uploads are refused and loads wait; all goes on by itself when it can be used again",
+        )
+
+
 
 
 class Ledger:
@@ -39,7 +50,7 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the ledger and changes nothing."""
-        with self.engine.connect() as tx, tx.begin():
+        with _in_words(), self.engine.connect() as tx, tx.begin():
             yield tx
 
     @contextmanager
@@ -47,7 +58,7 @@ class Ledger:
         """A transaction that is alone in writing, from its first statement on. Commits on leaving; then
         what it recorded as events is logged, a line each.
         """
-        with self.engine.connect().execution_options(meterhub_write=True) as tx:
+        with _in_words(), self.engine.connect().execution_options(meterhub_write=True) as tx:
             tx.info[SAID] = []
             tx.info.pop(CHAIN, None)  # of a transaction before, which may have been undone
             with tx.begin():
@@ -89,58 +100,9 @@ class Ledger:
         return str(tx.execute(text("select version_num from alembic_version")).scalar_one_or_none() or "")
 
 
-def _engine(url: str) -> Engine:
-    # Said here, because what it writes is hashed (see events.py).
-    engine = create_engine(url, json_serializer=json.dumps)
-    match make_url(url).get_backend_name():
-        case "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "begin", _begin_sqlite)
-        case "postgresql":
-            event.listen(engine, "begin", _begin_postgresql)
-        case other:
-            raise OperatorError(
-                "database-unknown",
-                f"database_url names {other}",
-                "the ledger is kept in sqlite or postgresql",
-            )
-    return engine
-
-
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    # The driver must not open transactions of its own; `_begin_sqlite` does.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("pragma busy_timeout = 60000")
-    if cursor.execute("pragma journal_mode").fetchone() != ("wal",):
-        _write_ahead(cursor)
-    cursor.execute("pragma synchronous = full")  # a receipt that was written outlives a power cut
-    cursor.execute("pragma foreign_keys = on")
-    cursor.close()
-
-
-def _write_ahead(cursor: DBAPICursor) -> None:
-    """Switch a new file to write-ahead, which it then stays at. SQLite does not wait for another who is
-    switching but refuses one of the two, so they take turns at the folder.
-    """
-    (_, _, file), *_ = cursor.execute("pragma database_list").fetchall()
-    folder = os.open(Path(file).parent, os.O_RDONLY)
+@contextmanager
+def _in_words() -> Iterator[None]:
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        cursor.execute("pragma journal_mode = wal")
-    finally:
-        os.close(folder)
-
-
-def _begin_sqlite(tx: Connection) -> None:
-    # A writer takes its place in the line at once: a reader that turned writer could not wait its turn.
-    alone = tx.get_execution_options().get("meterhub_write")
-    tx.exec_driver_sql("begin immediate" if alone else "begin")
-
-
-def _begin_postgresql(tx: Connection) -> None:
-    # A writer waits in line for all it may read and write; a reader sees one state to its end.
-    if tx.get_execution_options().get("meterhub_write"):
-        tx.exec_driver_sql("select pg_advisory_xact_lock(hashtext('meterhub'))")
-    else:
-        tx.exec_driver_sql("set transaction isolation level repeatable read read only")
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise LedgerUnreachable(error) from error

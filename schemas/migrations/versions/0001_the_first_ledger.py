@@ -94,6 +94,17 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after the other
         batch_op.create_index("ix_event_at", ["at"], unique=False)
 
     op.create_table(
+        "failure",
+        sa.Column("task", sa.String(length=120), nullable=False),
+        sa.Column("about", sa.String(length=120), nullable=False),
+        sa.Column("partner", sa.String(length=64), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("why", sa.String(length=500), nullable=False),
+        sa.Column("last_at", sa.String(length=27), nullable=False),
+        sa.Column("parked_at", sa.String(length=27), nullable=True),
+        sa.PrimaryKeyConstraint("task", name=op.f("pk_failure")),
+    )
+    op.create_table(
         "job_run",
         sa.Column("job", sa.String(length=40), nullable=False),
         sa.Column("key", sa.String(length=120), nullable=False),
@@ -448,3 +459,4 @@ def downgrade() -> None:  # noqa: PLR0915 - one table after the other
 
     op.drop_table("drop")
     op.drop_table("claim")
+    op.drop_table("failure")

@@ -1,0 +1,106 @@
+"""The place: whether the disks and the ledger of a home can be worked with just now.
+
+What fails because of its place is no fault of its own: it waits, and goes on when the place is sound again.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.stores import files
+from jobs.stores.ledger import LedgerUnreachable
+from jobs.stores.opened import Stores
+
+_FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What is wrong with the place. `words` are for a partner, `what` is for an operator."""
+
+    code: str  # disk-full | disk-read-only | folder-missing | ledger-unreachable
+    words: str
+    what: str
+
+
+def look(stores: Stores) -> tuple[Trouble, ...]:
+    """What is wrong with the disks. A question to the file systems: some microseconds each."""
+    return tuple(_troubles(stores))
+
+
+def look_closely(stores: Stores) -> tuple[Trouble, ...]:
+    """The same, and whether the ledger can be written."""
+    return (*_troubles(stores), *_ledger(stores))
+
+
+def room_left(stores: Stores) -> int:
+    """The bytes that may still be written before a disk counts as full; 0 or less: it does."""
+    free = min((_free(os.statvfs(folder)) for folder in _folders(stores)), default=0)
+    return free - stores.settings.storage.min_free_bytes
+
+
+def is_at_fault(error: BaseException, stores: Stores) -> bool:
+    """Whether work failed because of its place: judged by the error, and where that does not say, by trying
+    whether anything can be written there.
+    """
+    if isinstance(error, LedgerUnreachable):
+        return True
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _FULL_OR_CLOSED or bool(look(stores)) or not _takes_writes(stores)
+
+
+def _folders(stores: Stores) -> tuple[Path, ...]:
+    home = stores.home
+    return (home.state, home.sftp_root, stores.archive.root, stores.lake.root, home.staging)
+
+
+def _troubles(stores: Stores) -> Iterator[Trouble]:
+    least = stores.settings.storage.min_free_bytes
+    told: set[tuple[str, int]] = set()  # a disk is named once
+    for folder in _folders(stores):
+        try:
+            found, disk = os.statvfs(folder), folder.stat().st_dev
+        except OSError as error:
+            what = f"{folder} cannot be used: {error.strerror}"
+            yield Trouble(code="folder-missing", words=_WORDS, what=what)
+            continue
+        if not folder.is_dir():
+            what = f"{folder} is not a folder"
+            yield Trouble(code="folder-missing", words=_WORDS, what=what)
+        elif found.f_flag & os.ST_RDONLY and ("ro", disk) not in told:
+            told.add(("ro", disk))
+            yield Trouble(code="disk-read-only", words=_WORDS, what=f"the disk of {folder} can only be read")
+        elif (free := _free(found)) < least and ("full", disk) not in told:
+            told.add(("full", disk))
+            what = f"the disk of {folder} has {free:,} bytes free, and storage.min_free_bytes is {least:,}"
+            yield Trouble(code="disk-full", words=FULL, what=what)
+
+
+FULL = "the hub's disk is full; try again later, and tell its operator"
+_WORDS = "the hub cannot take files just now; try again later, and tell its operator"
+
+
+def _ledger(stores: Stores) -> Iterator[Trouble]:
+    try:
+        with stores.ledger.write():
+            pass
+    except LedgerUnreachable as error:
+        yield Trouble(code="ledger-unreachable", words=_WORDS, what=error.message)
+
+
+def _takes_writes(stores: Stores) -> bool:
+    try:
+        for folder in _folders(stores):
+            probe = folder / f".{stores.owner.name}.probe"
+            files.write(probe, b"whether this can be written")
+            probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _free(found: os.statvfs_result) -> int:
+    return found.f_bavail * found.f_frsize
