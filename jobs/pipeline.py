@@ -58,7 +58,7 @@ def advance(drop_id: str, *, stores: Stores, clock: Clock) -> Advanced | Claimed
         if drop.stage in UNDER_WAY:
             drop = _advance(drop, sender, stores=stores, clock=clock)
         if drop.receipt_due:
-            drop = finish.finish(drop, sender=sender, stores=stores)
+            drop = finish.finish(drop, sender=sender, stores=stores, now=clock())
     _follow_up(drop, sender, stores=stores, clock=clock)
     return Advanced(drop=drop)
 

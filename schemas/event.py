@@ -20,7 +20,7 @@ EVENTS: Mapping[str, Event] = {
     "drop.incomplete": Event("an upload broke off and is kept to be resumed", ("name", "bytes")),
     "drop.misnamed": Event("a whole upload waits to be renamed to the agreed form", ("name",)),
     "drop.arrived": Event("a whole upload of an agreed name is in", ("name",)),
-    "drop.received": Event("it is hashed and archived for good", ("sha256", "bytes")),
+    "drop.received": Event("it is hashed and archived for good", ("sha256", "bytes", "kept_sha256")),
     "drop.accepted": Event("name, sender and size are right and the bytes are new", ("kind",)),
     "drop.loaded": Event("what is good of it is in the lake, or its sync part is kept"),
     "drop.refused": Event(
@@ -47,9 +47,17 @@ EVENTS: Mapping[str, Event] = {
     ),
     "publication.laid_out": Event("its files have appeared in outbound folders"),
     "publication.withheld": Event("nothing of an EDC is published: no sync, or too old a one", ("why",)),
+    "outbound.recorded": Event(
+        "a file and the list of its blocks are staged; their hashes",
+        ("sequence", "sha256", "contents_sha256", "publication"),
+    ),
     "outbound.withdrawn": Event("a file is taken back: a sync takes an account in it", ("by", "rewrite")),
     "outbound.collected": Event("an EGS has read a file", ("bytes", "of", "whole", "address")),
     "outbound.expired": Event("a file has lain for outbound.keep_days and is gone"),
+    # what lies in partners' folders: `about` is the drop, sync, day or outbound file that it tells of
+    "receipt.laid": Event("a receipt lies in receipts/; its hash", ("file", "sha256")),
+    "report.laid": Event("a report lies in reports/; its hash", ("file", "sha256")),
+    "manifest.laid": Event("a manifest lies in outbound/; its hash", ("file", "sha256")),
     # the deadline: `about` is EDC/usage day, `partner` the EDC
     "deadline.warned": Event(
         "blocks are missing still at a time of warning", ("loaded", "due", "minutes_left")
@@ -129,3 +137,6 @@ EVENTS: Mapping[str, Event] = {
     "work.waits": Event("nothing is loaded or published, for the reason named", ("why",)),
     "library.warned": Event("a library we use had something to say", ("library", "message")),
 }
+
+# Kept so that every file can be held to the chain; what they tell of has events of its own.
+EVIDENCE = frozenset({"outbound.recorded", "receipt.laid", "report.laid", "manifest.laid"})

@@ -134,9 +134,12 @@ class Outbound(Protocol):
     def replaced_by(self) -> str: ...
 
 
+MANIFEST = ".manifest.json"
+
+
 def manifest_name(name: str) -> str:
     """`<outbound file>.manifest.json`"""
-    return f"{name}.manifest.json"
+    return f"{name}{MANIFEST}"
 
 
 def manifest(

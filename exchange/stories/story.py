@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.stores.ledger.outbox import OutboundFile
 from schemas import receipt
-from schemas.event import EVENTS
+from schemas.event import EVENTS, EVIDENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +58,18 @@ class Story:
 
 
 def moments(events: Iterable[Mapping[str, Any]]) -> list[Moment]:
-    """The timeline of rows of schemas.tables.event."""
+    """The timeline of rows of schemas.tables.event, without what is there as evidence alone."""
     return [
         Moment(
             at=row["at"],
             event=row["name"],
             words=EVENTS[row["name"]].meaning if row["name"] in EVENTS else "",
-            details=row["details"],
+            details={
+                name: said for name, said in row["details"].items() if name not in ("lake", "kept_sha256")
+            },
         )
         for row in events
+        if row["name"] not in EVIDENCE
     ]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from jobs.stores.ledger import drops
+from jobs.stores.ledger import drops, events
 from jobs.stores.opened import Stores
 from schemas import file_name, receipt
 from schemas.drop import IN_INBOUND, Drop, Stage
@@ -135,8 +135,9 @@ def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
         with stores.ledger.write() as tx:
             if drops.get(tx, drop.id) == drop:  # and was not resumed meanwhile
                 note = receipt.discarded(drop, why=why, at=now)
-                stores.mailboxes.lay(drop.partner, "receipts", receipt.discarded_name(drop), note)
+                laid = stores.mailboxes.lay(drop.partner, "receipts", receipt.discarded_name(drop), note)
                 _drop_out(tx, drop, why=why, now=now)
+                events.laid(tx, laid, at=now, about=drop.id)
                 stores.mailboxes.part(drop.partner, drop.name).unlink(missing_ok=True)
                 gone.append(drop)
     return gone

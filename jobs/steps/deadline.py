@@ -12,6 +12,7 @@ from config.partners import Partner
 from jobs.rules import deadlines, ownership
 from jobs.stores.ledger import claims, drops, events, loads, runs, syncs
 from jobs.stores.ledger.syncs import Sync
+from jobs.stores.mailboxes import Laid
 from jobs.stores.opened import Stores
 from jobs.stores.rosters import Roster, due
 from schemas import receipt
@@ -66,7 +67,8 @@ def judge(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged |
             else:
                 row |= {key: before[key] for key in _FOR_GOOD}
             runs.keep_verdict(tx, row)
-            report_to_edc(judged, stores=stores)
+            laid = report_to_edc(judged, stores=stores)
+            events.laid(tx, *laid, at=now, about=f"{edc.id}/{day}")
         return judged
 
 
@@ -76,16 +78,16 @@ _EVENTS = {"met": "deadline.met", "missed": "deadline.missed", "unknown": "deadl
 _FOR_GOOD = ("verdict", "sync_id", "expected", "in_time", "judged_at", "last_load_at", "hub_late_seconds")
 
 
-def report_to_edc(judged: Judged, *, stores: Stores) -> None:
+def report_to_edc(judged: Judged, *, stores: Stores) -> tuple[Laid, Laid]:
     """Lay the report and the list of what is missing into the EDC's reports/."""
     row = judged.verdict
     lay = stores.mailboxes.lay
-    lay(row["edc"], "reports", receipt.report_name(row["usage_date"]), receipt.report(row))
+    report = lay(row["edc"], "reports", receipt.report_name(row["usage_date"]), receipt.report(row))
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(MISSING_FIELDS)
     rows.writerows(judged.missing)
-    lay(row["edc"], "reports", receipt.missing_name(row["usage_date"]), out.getvalue())
+    return report, lay(row["edc"], "reports", receipt.missing_name(row["usage_date"]), out.getvalue())
 
 
 def look(edc: Partner, day: date, *, stores: Stores, now: datetime, held_to: str | None = None) -> Judged:

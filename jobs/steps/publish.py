@@ -348,7 +348,7 @@ class _Run:
                 contents=f"contents/{publication_id}/{draft.key}.arrow",
                 replaces=draft.replaces,
             )
-            outbox.add(tx, file)
+            outbox.add(tx, file, at=self.now, contents_sha256=draft.contents_sha256)
             if draft.replaces:
                 outbox.replaced(tx, egs=draft.egs, name=draft.replaces, by=file.name)
         return publication_id

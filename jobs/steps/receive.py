@@ -7,7 +7,7 @@ from datetime import datetime
 
 from isal import igzip
 
-from jobs.stores.ledger import drops
+from jobs.stores.ledger import drops, events
 from jobs.stores.opened import Stores
 from schemas import receipt
 from schemas.drop import Drop, Stage
@@ -43,9 +43,11 @@ def receive(drop: Drop, *, stores: Stores, now: datetime) -> Received | Vanished
         drop = _keep(drop, content, stores=stores, now=now)
     else:
         content = stores.archive.read(drop.sha256)
-    stores.mailboxes.lay(drop.partner, "receipts", receipt.received_name(drop), receipt.received(drop))
+    name, said = receipt.received_name(drop), receipt.received(drop)
+    laid = stores.mailboxes.lay(drop.partner, "receipts", name, said)
     with stores.ledger.write() as tx:
         drops.note(tx, drop.id, in_inbound=False)
+        events.laid(tx, laid, at=now, about=drop.id)
         path.unlink(missing_ok=True)  # in here: whoever may use the name again finds it free in both
         return Received(drop=drops.get(tx, drop.id), content=content)
 
@@ -55,14 +57,14 @@ def _keep(drop: Drop, content: bytes, *, stores: Stores, now: datetime) -> Drop:
         packing = None if content.startswith(_GZIP_MAGIC) else beside.submit(igzip.compress, content, 1)
         sha256 = hashlib.sha256(content).hexdigest()
         packed = None if packing is None else packing.result()
-    stores.archive.keep(content, sha256=sha256, packed=packed)
+    kept = stores.archive.keep(content, sha256=sha256, packed=packed)
     with stores.ledger.write() as tx:
         return drops.move(
             tx,
             drop,
             Stage.RECEIVED,
             at=now,
-            say={"sha256": sha256, "bytes": len(content)},
+            say={"sha256": sha256, "bytes": len(content), "kept_sha256": kept},
             sha256=sha256,
             bytes=len(content),
         )

@@ -14,12 +14,13 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from sqlalchemy import Connection
 
 from config.errors import PartnerError
 from config.partners import Partner, Partners
 from jobs.rules import ownership
 from jobs.stores import layout
-from jobs.stores.ledger import claims, drops, outbox, syncs
+from jobs.stores.ledger import claims, drops, events, outbox, syncs
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
@@ -97,7 +98,13 @@ def keep(drop: Drop, part: sync_file.Part, *, stores: Stores, now: datetime) -> 
             drop,
             Stage.LOADED,
             at=now,
-            say={"sync": sync.id, "part": part.part, "parts": part.parts, "rows": rows},
+            say={
+                "sync": sync.id,
+                "part": part.part,
+                "parts": part.parts,
+                "rows": rows,
+                "lake": {written.path: written.sha256},
+            },
             outcome=Outcome.ACCEPTED,
             receipt_due=True,
             sync_id=sync.id,
@@ -173,7 +180,7 @@ def refuse(sync: Sync, *, by: str, why: str, stores: Stores, now: datetime) -> S
         if standing.state != "held":
             return NotHeld(sync=standing)
         sync = syncs.move(tx, sync, "refused", event="sync.refused", at=now, say={"by": by}, why=why[:500])
-        _report(sync, stores=stores)
+        _report(tx, sync, stores=stores, now=now)
     return sync
 
 
@@ -207,16 +214,16 @@ def _judge(
         "moved": moved,
         "share_moved": share,
     }
+    lake = {written.path: written.sha256}
     with stores.ledger.write() as tx:
         if share > stores.settings.sync.brake:
             why = f"it moves {moved} accounts, {share:.1%}"
-            say = {"moved": moved, "share": round(share, 4)}
+            say = {"moved": moved, "share": round(share, 4), "lake": lake}
             held = syncs.move(tx, sync, "held", event="sync.held", at=now, say=say, why=why, **known)
-            _report(held, stores=stores)
+            _report(tx, held, stores=stores, now=now)
             return Held(sync=held)
-        return syncs.move(
-            tx, sync, "withdrawing", event="sync.assembled", at=now, say={"rows": len(roster)}, **known
-        )
+        say = {"rows": len(roster), "lake": lake}
+        return syncs.move(tx, sync, "withdrawing", event="sync.assembled", at=now, say=say, **known)
 
 
 def _not_taken(
@@ -225,20 +232,22 @@ def _not_taken(
     event = "sync.rejected" if state == "rejected" else "sync.outdated"
     with stores.ledger.write() as tx:
         moved = syncs.move(tx, sync, state, event=event, at=now, say={"why": why}, why=why[:500])
-        _report(moved, stores=stores, faults=faults)
+        _report(tx, moved, stores=stores, now=now, faults=faults)
     return NotTaken(sync=moved, faults=faults)
 
 
 def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, now: datetime) -> InForce:
     lost = _files_with_lost_accounts(sync, edc, stores=stores, now=now)
+    told_so = []
     for file in lost:
         layout.take_away(file, stores=stores)
         told = replace(file, withdrawn_at=now, withdrawn_by=sync.id)
-        layout.lay_manifest(told, stores=stores, laid_out_at=now)
+        told_so.append(layout.lay_manifest(told, stores=stores, laid_out_at=now))
     with stores.ledger.write() as tx:
-        for file in lost:
+        for file, manifest in zip(lost, told_so, strict=True):
             file_due = file.collected_at is None
             outbox.withdraw(tx, file, by=sync.id, at=now, rewrite_due=file_due)
+            events.laid(tx, manifest, at=now, about=file.name)
         if before is not None:
             syncs.move(
                 tx,
@@ -262,7 +271,7 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
             say={"accounts": sync.accounts, "moved": sync.moved, "withdrawn": len(lost)},
             in_force_at=now,
         )
-        _report(sync, stores=stores)
+        _report(tx, sync, stores=stores, now=now)
     return InForce(sync=sync, withdrawn=len(lost))
 
 
@@ -312,7 +321,9 @@ def _today(edc: Partner, now: datetime) -> date:
     return local_date(now, edc.zone)
 
 
-def _report(sync: Sync, *, stores: Stores, faults: tuple[Fault, ...] = ()) -> None:
+def _report(
+    tx: Connection, sync: Sync, *, stores: Stores, now: datetime, faults: tuple[Fault, ...] = ()
+) -> None:
     """Tell the EDC what became of its sync as a whole: `reports/<sync id>.sync.json`."""
     content = {
         "sync": sync.id,
@@ -325,4 +336,5 @@ def _report(sync: Sync, *, stores: Stores, faults: tuple[Fault, ...] = ()) -> No
         "in_force_at": None if sync.in_force_at is None else receipt.instant(sync.in_force_at),
         "faults": [receipt.fault(fault) for fault in faults],
     }
-    stores.mailboxes.lay(sync.edc, "reports", f"{sync.id}.sync.json", content)
+    laid = stores.mailboxes.lay(sync.edc, "reports", f"{sync.id}.sync.json", content)
+    events.laid(tx, laid, at=now, about=sync.id)

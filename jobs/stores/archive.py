@@ -4,6 +4,7 @@ Bytes that came gzipped are kept as they are; others are compressed on the way i
 what came, bit for bit.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -26,14 +27,16 @@ class Archive:
                 return path
         return None
 
-    def keep(self, content: bytes, *, sha256: str, packed: bytes | None) -> Path:
-        """Keep bytes under their hash, durably; `packed` is their gzip form where it is to be kept."""
+    def keep(self, content: bytes, *, sha256: str, packed: bytes | None) -> str:
+        """Keep bytes under their hash, durably; `packed` is their gzip form where it is to be kept. The
+        hash of the file as it is kept.
+        """
         held = self.path(sha256)
         if held is not None:
-            return held
+            return hashlib.sha256(held.read_bytes()).hexdigest()
         path = self.root / sha256[:2] / (sha256 + ("" if packed is None else ".gz"))
         files.write(path, content if packed is None else packed, mode=0o444)
-        return path
+        return sha256 if packed is None else hashlib.sha256(packed).hexdigest()
 
     def read(self, sha256: str) -> bytes:
         """The bytes as they came. Raises FileNotFoundError when the archive has lost them."""

@@ -4,8 +4,9 @@ from datetime import datetime
 from pathlib import Path
 
 from jobs.stores import files
-from jobs.stores.ledger import outbox, syncs
+from jobs.stores.ledger import events, outbox, syncs
 from jobs.stores.ledger.outbox import OutboundFile
+from jobs.stores.mailboxes import Laid
 from jobs.stores.opened import Stores
 from schemas import receipt
 
@@ -27,24 +28,31 @@ def finish(edc: str, *, stores: Stores, now: datetime) -> None:
     for publication_id in unfinished:
         with stores.ledger.read() as tx:
             recorded = [f for f in outbox.of_publication(tx, publication_id) if f.state == "recorded"]
-        for file in recorded:
-            _lay_out(file, stores=stores, now=now)
+        manifests = [laid for file in recorded for laid in _lay_out(file, stores=stores, now=now)]
         with stores.ledger.write() as tx:
             outbox.laid_out(tx, publication_id, at=now)
+            for manifest in manifests:
+                about = manifest.name.removesuffix(receipt.MANIFEST)
+                events.laid(tx, manifest, at=now, about=about)
 
 
-def _lay_out(file: OutboundFile, *, stores: Stores, now: datetime) -> None:
+def _lay_out(file: OutboundFile, *, stores: Stores, now: datetime) -> list[Laid]:
+    """Let one file appear; the manifests that lie there by that."""
     contents = contents_path(file, stores=stores)
     key = contents.stem
     if (aside := staging(stores, file.edc) / f"{key}.arrow").exists():
         files.appear(aside, contents)
     if (aside := staging(stores, file.edc) / f"{key}.lse.gz").exists():
-        lay_manifest(file, stores=stores, laid_out_at=now)
+        own = lay_manifest(file, stores=stores, laid_out_at=now)
         files.appear(aside, place(file, stores=stores))
+    else:  # it appeared before this was cut off
+        own = stores.mailboxes.lies(file.egs, "outbound", receipt.manifest_name(file.name))
+    laid = [own] if own else []
     if file.replaces:
         with stores.ledger.read() as tx:
             (replaced,) = outbox.named(tx, file.replaces, egs=file.egs)
-        lay_manifest(replaced, stores=stores, laid_out_at=now)
+        laid.append(lay_manifest(replaced, stores=stores, laid_out_at=now))
+    return laid
 
 
 def place(file: OutboundFile, *, stores: Stores) -> Path:
@@ -57,7 +65,7 @@ def contents_path(file: OutboundFile, *, stores: Stores) -> Path:
     return stores.home.state / file.contents
 
 
-def lay_manifest(file: OutboundFile, *, stores: Stores, laid_out_at: datetime) -> None:
+def lay_manifest(file: OutboundFile, *, stores: Stores, laid_out_at: datetime) -> Laid:
     """Write the file's manifest beside it. It stays when the file is withdrawn, and then says so."""
     partners = stores.partners.current()
     edc, egs = partners.get(file.edc), partners.get(file.egs)
@@ -70,7 +78,7 @@ def lay_manifest(file: OutboundFile, *, stores: Stores, laid_out_at: datetime) -
         as_of=sync.as_of,
         laid_out_at=file.laid_out_at or laid_out_at,
     )
-    stores.mailboxes.lay(file.egs, "outbound", receipt.manifest_name(file.name), content)
+    return stores.mailboxes.lay(file.egs, "outbound", receipt.manifest_name(file.name), content)
 
 
 def take_away(file: OutboundFile, *, stores: Stores) -> None:

@@ -4,15 +4,27 @@ While an upload is under way or broken off, its file is hidden as `inbound/.<nam
 upload that its client closed lies there under its name. So what is whole survives a crash.
 """
 
+import hashlib
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.stores import files
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A receipt, report or manifest that lies in a partner's folder, and its hash."""
+
+    partner: str
+    folder: str
+    name: str
+    sha256: str
 
 
 class Mailboxes:
@@ -55,9 +67,16 @@ class Mailboxes:
             elif not path.name.startswith("."):
                 yield path.name, True
 
-    def lay(self, partner: str, folder: str, name: str, content: Mapping[str, Any] | str) -> Path:
+    def lay(self, partner: str, folder: str, name: str, content: Mapping[str, Any] | str) -> Laid:
         """Put a receipt, report or note into a partner's folder, whole and durable."""
         text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
+        written = text.encode()
+        files.write(self.folder(partner, folder) / name, written)
+        return Laid(partner, folder, name, hashlib.sha256(written).hexdigest())
+
+    def lies(self, partner: str, folder: str, name: str) -> Laid | None:
+        """What was laid there before, as it lies there now; None when there is no such file."""
         path = self.folder(partner, folder) / name
-        files.write(path, text.encode())
-        return path
+        if not path.exists():
+            return None
+        return Laid(partner, folder, name, hashlib.sha256(path.read_bytes()).hexdigest())

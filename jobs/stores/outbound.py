@@ -79,6 +79,11 @@ class Draft:
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
+    @property
+    def contents_sha256(self) -> str:
+        """Of the list of its blocks, once it is finished."""
+        return hashlib.sha256(self.contents.read_bytes()).hexdigest()
+
     def add(self, text: memoryview, rows: pa.Table, *, day: date, lake_file_id: int) -> None:
         """Append blocks: their LSE text, and their rows (of schemas.block.LAKE)."""
         self._put(self._gzip.compress(text))

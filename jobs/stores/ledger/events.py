@@ -15,11 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, String, cast, insert, select, type_coerce
 
 from jobs.stores.ledger import CHAIN, SAID
+from jobs.stores.mailboxes import Laid
 from schemas import tables
 from schemas.event import EVENTS
 
 _event = tables.event
 _CHUNK = 5_000  # rows
+PAPERS = {"receipts": "receipt.laid", "reports": "report.laid", "outbound": "manifest.laid"}  # by folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,13 @@ def record(
     tx.execute(insert(_event).values(**row, hash=hashed))
     tx.info[CHAIN] = Head(link.id, hashed)
     tx.info[SAID].append((name, {"about": about, "partner": partner, **details}))
+
+
+def laid(tx: Connection, *papers: Laid, at: datetime, about: str) -> None:
+    """Bind what lies in partners' folders to the chain: their hashes, about what they tell of."""
+    for paper in papers:
+        name = PAPERS[paper.folder]
+        record(tx, name, at=at, about=about, partner=paper.partner, file=paper.name, sha256=paper.sha256)
 
 
 def about(tx: Connection, subject: str) -> list[dict[str, Any]]:

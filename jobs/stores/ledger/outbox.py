@@ -138,8 +138,12 @@ def is_used(tx: Connection, *, egs: str, name: str) -> bool:
     return tx.execute(select(_file.c.id).where(where)).first() is not None
 
 
-def add(tx: Connection, file: OutboundFile) -> None:
+def add(tx: Connection, file: OutboundFile, *, at: datetime, contents_sha256: str) -> None:
+    """A file of a publication. Its hash, and that of the list of its blocks, are bound to the chain."""
     tx.execute(insert(_file).values(_values(asdict(file))))
+    say = {name: getattr(file, name) for name in ("sequence", "sha256", "bytes", "blocks")}
+    say |= {"publication": file.publication_id, "contents_sha256": contents_sha256}
+    events.record(tx, "outbound.recorded", at=at, about=file.name, partner=file.egs, **say)
 
 
 def note(tx: Connection, file_id: int, **changes: Any) -> None:
