@@ -4,10 +4,7 @@ A file exists for readers when its row here is committed. The modules beside thi
 functions over an open transaction, so that a step can join several changes in one.
 """
 
-import fcntl
 import importlib.util
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +14,15 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from config.errors import OperatorError
+from jobs.stores.ledger import engines
 
 log = structlog.get_logger()
 
 SAID = "meterhub_said"  # of a connection: the events of the transaction under way
 CHAIN = "meterhub_chain"  # of a connection: the last of them, where there is one
 HEAD = "0001"  # the newest migration; a test holds it to schemas/migrations
+
+
 class LedgerUnreachable(OperatorError):  # noqa: N818 - what is the case, and may be over in a minute
     """The database cannot be opened, read or written just now: its disk, its server, its lock."""
 
@@ -35,14 +35,12 @@ class LedgerUnreachable(OperatorError):  # noqa: N818 - what is the case, and ma
         )
 
 
-
-
 class Ledger:
     """One database and its transactions. Safe to use from several threads and processes at once."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.engine = _engine(url)
+        self.engine = engines.engine(url)
 
     def close(self) -> None:
         self.engine.dispose()
