@@ -50,14 +50,16 @@ def move(tx: Connection, drop: Drop, to: Stage, *, at: datetime, say: dict[str, 
     return get(tx, drop.id)
 
 
-def refuse(tx: Connection, drop: Drop, faults: tuple[Fault, ...], *, at: datetime, **counts: Any) -> Drop:
-    """Bring a drop to its end: nothing of it is loaded."""
+def refuse(
+    tx: Connection, drop: Drop, faults: tuple[Fault, ...], *, at: datetime, under: str = "", **counts: Any
+) -> Drop:
+    """Bring a drop to its end: nothing of it is loaded. `under`: as for one that is accepted."""
     return move(
         tx,
         drop,
         Stage.REFUSED,
         at=at,
-        say={"faults": len(faults), "code": deciding(faults).code},
+        say={"faults": len(faults), "code": deciding(faults).code, **({"under": under} if under else {})},
         outcome=Outcome.REJECTED,
         receipt_due=True,
         faults=first_few(faults, FAULTS_KEPT),
@@ -139,14 +141,19 @@ def listed(
     stage: Stage | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    only: Collection[str] | None = None,
     limit: int = 1000,
 ) -> list[Drop]:
-    """The latest drops, newest first, of a partner, a file name, a stage or a span of arrivals."""
+    """The latest drops, newest first, of a partner, a file name, a stage or a span of arrivals; `only`: of
+    these ids.
+    """
     query = select(_drop).order_by(_drop.c.arrived_at.desc(), _drop.c.id.desc()).limit(limit)
     if partner:
         query = query.where(_drop.c.partner == partner)
     if name:
         query = query.where(_drop.c.name == name)
+    if only is not None:
+        query = query.where(_drop.c.id.in_(only))
     if stage is not None:
         query = query.where(_drop.c.stage == str(stage))
     if since is not None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, update
 
 from jobs.stores.ledger import events
 from schemas import ids, tables
@@ -94,9 +94,10 @@ def begin(
     through_seq: int,
     files: int,
     blocks: int,
+    under: str,
     replaces: str = "",
 ) -> str:
-    """A new publication; its id."""
+    """A new publication; its id. `under`: the circumstances (jobs.stores.circumstances)."""
     day = ids.publication_day(at)
     last = tx.execute(select(func.max(_pub.c.id)).where(_pub.c.id.startswith(day))).scalar_one_or_none()
     publication_id = ids.publication(at, 1 if last is None else int(last.removeprefix(day)) + 1)
@@ -123,6 +124,8 @@ def begin(
         files=files,
         blocks=blocks,
         through_seq=through_seq,
+        under=under,
+        **({"replaces": replaces} if replaces else {}),
     )
     return publication_id
 
@@ -287,10 +290,14 @@ def release(tx: Connection, held_ids: list[int], *, at: datetime, to: str) -> No
         tx.execute(update(_held).where(where).values(released_at=at, release=to))
 
 
-def rehold(tx: Connection, held_ids: list[int], *, reason: str, egs_duns: str) -> None:
-    """Blocks stay held for another reason than before."""
+def rehold(tx: Connection, held_ids: list[int], *, reason: str, egs_duns: str, found_by: str) -> None:
+    """Blocks stay held for another reason than before, as the publication `found_by` finds."""
     for start in range(0, len(held_ids), 500):
         where = _held.c.id.in_(held_ids[start : start + 500])
+        by = literal(found_by).label("publication_id")
+        was = select(_held.c.id, _held.c.reason, _held.c.egs_duns, by).where(where)
+        columns = ("held_id", "reason", "egs_duns", "publication_id")
+        tx.execute(insert(tables.held_before).from_select(columns, was.order_by(_held.c.id)))
         tx.execute(update(_held).where(where).values(reason=reason, egs_duns=egs_duns))
 
 
