@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -51,6 +51,11 @@ class Counter:
 
     def is_listed(self, source: Source) -> bool:
         return self._stores.partners.current().any_from(source)
+
+    def excepted(self) -> Sequence[Partner]:
+        today = self.now().date()
+        known = self._stores.partners.current().by_id.values()
+        return [one for one in known if one.legacy is not None and one.legacy.on(today) and not one.disabled]
 
     def unloaded(self, partner_id: str) -> int:
         with self._stores.ledger.read() as tx:
@@ -116,7 +121,7 @@ class Counter:
                 ended=ended,
                 session=session.id,
                 address=session.address,
-                key_fingerprint=session.key_fingerprint,
+                key_fingerprint=session.proof.fingerprint,
             )
             collect.collect(reading, stores=self._stores)
 

@@ -9,6 +9,7 @@ On disk an upload under way or broken off is the file `.<name>.part` of its fold
 away, is done by the desk, so that disk and ledger tell the same story.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Protocol
 
 from config.partners import Partner
 from exchange.addresses import Source
+from exchange.keys import Proof
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of the hub's
@@ -30,7 +32,7 @@ class SessionInfo:
     partner_id: str
     address: str  # the client's, without its port
     client_version: str  # as the client gave it: `SSH-2.0-OpenSSH_9.2p1`
-    key_fingerprint: str  # `SHA256:…` of the key that logged in
+    proof: Proof  # of the key, or the certificate, that logged in
     began: datetime
 
 
@@ -43,6 +45,10 @@ class Desk(Protocol):
 
     def partner(self, login: str) -> Partner | None:
         """Who logs in under that name by the partner files as they are now; None: nobody, or disabled."""
+        ...
+
+    def excepted(self) -> Sequence[Partner]:
+        """Those that may use old algorithms today, from the addresses that their `allow_from` names."""
         ...
 
     def is_listed(self, source: Source) -> bool:

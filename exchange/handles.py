@@ -82,9 +82,9 @@ class Handles:
     def _require_standing(self) -> None:
         refusal = keys.refusal(
             self.shared.desk.partner(self.partner.id),
-            fingerprint=self.session.key_fingerprint,
+            proof=self.session.proof,
             address=self.session.address,
-            today=self.shared.desk.now().date(),
+            now=self.shared.desk.now(),
         )
         if refusal is not None:
             raise Refusal(Code.PERMISSION_DENIED, refusal[1])

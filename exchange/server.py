@@ -1,4 +1,4 @@
-"""The listener: the algorithms it speaks, how many may come in, and how it closes.
+"""The listener: what it speaks with whom, how many may come in, and how it closes.
 
 To run it: `doors = Doors(desk, settings.sftp, keys.load_host_keys(home.host_keys), bans)`, then
 `await doors.start()`, and in the end `await doors.drain()`. It is fastest on uvloop's event loop.
@@ -13,36 +13,23 @@ from weakref import WeakSet
 import asyncssh
 import structlog
 
+from config.partners import Partner
 from config.settings import Sftp
-from exchange import addresses, connection, defender, keys
+from exchange import addresses, algorithms, connection, defender, keys
 from exchange.bans import Ban, Bans
-from exchange.connection import Connection, Login
+from exchange.connection import Connection
 from exchange.defender import Defender
 from exchange.desk import Desk
 from exchange.handles import Shared
+from exchange.login import Login
 from exchange.pace import Pace
 from exchange.quota import Quota
 from exchange.threads import Threads
 from exchange.uploads import Claims, Recent
 
-# What is offered, best first; a client's own order decides among what both know. Without NIST curves,
-# SHA-1 and groups below 4096 bits. The two plain MACs are for libssh2 (curl), which knows no others.
-KEY_EXCHANGES = (
-    "mlkem768x25519-sha256",
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",
-    "diffie-hellman-group16-sha512",
-    "diffie-hellman-group18-sha512",
-)
-CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-MACS = (
-    "hmac-sha2-256-etm@openssh.com",
-    "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha2-256",
-    "hmac-sha2-512",
-)
 _KEEPALIVES = 3  # unanswered ones, after which a client is gone
 _THREADS = 8
+_LOOK = 1.0  # seconds after which it is looked again whose addresses are offered old algorithms
 _DRAIN = 30.0  # seconds that files in hand have for their end
 
 log = structlog.get_logger()
@@ -71,7 +58,10 @@ class Doors:
             pace=Pace(limits.max_bytes_a_second),
             sessions=self.sessions,
         )
-        self._options = _options(limits, host_keys, self._new_login)
+        self._host_keys = host_keys
+        self._options: dict[frozenset[str], asyncssh.SSHServerConnectionOptions] = {}  # by what is allowed
+        self._excepted: Sequence[Partner] = ()
+        self._looks: asyncio.Task[None] | None = None
         self._logins: set[Login] = set()
         self._addresses: Counter[str] = Counter()
         self._parting: WeakSet[Connection] = WeakSet()  # those that were there, until they are gone for good
@@ -80,9 +70,11 @@ class Doors:
     async def start(self) -> None:
         """Listen. Raises OSError if the address or port cannot be had."""
         loop = asyncio.get_running_loop()
+        self._excepted = await self._shared.threads.run(self._shared.desk.excepted)
         self._server = await loop.create_server(
             lambda: _Gate(self), self._limits.host, self._limits.port, backlog=512
         )
+        self._looks = loop.create_task(self._look())
         log.info("doors.opened", host=self._limits.host, port=self.port)
 
     @property
@@ -103,6 +95,8 @@ class Doors:
         """
         assert self._server is not None, "not started"
         self._server.close()
+        if self._looks is not None:
+            self._looks.cancel()
         tasks = [session.task for login in self._logins for session in login.sessions if session.task]
         for login in list(self._logins):
             login.leave("drained", "the hub is stopping; connect again in a few minutes")
@@ -134,13 +128,32 @@ class Doors:
 
     def admit(self, transport: asyncio.Transport, address: str) -> None:
         """Let a client in as far as the login."""
-        made = Connection(asyncio.get_running_loop(), self._options)
+        made = Connection(asyncio.get_running_loop(), self._options_at(address))
         transport.set_protocol(made)
         made.connection_made(transport)
         made.login.address = address
         self._logins.add(made.login)
         self._parting.add(made)
         self._addresses[address] += 1
+
+    async def _look(self) -> None:
+        """Keep in mind whose addresses are offered old algorithms: at the first packet there is no time."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            try:
+                self._excepted = await self._shared.threads.run(self._shared.desk.excepted)
+            except Exception:
+                log.exception("work.failed", task="exceptions")
+
+    def _options_at(self, address: str) -> asyncssh.SSHServerConnectionOptions:
+        """What is spoken with who comes from there. Who it is, and whether it may, is asked at the login."""
+        allows: frozenset[str] = frozenset()
+        for one in self._excepted:
+            if one.legacy is not None and keys.is_listed(one, address):
+                allows |= one.legacy.allows
+        if allows not in self._options:
+            self._options[allows] = _options(self._limits, self._host_keys, self._new_login, allows)
+        return self._options[allows]
 
     def _shut_out(self, ban: Ban) -> None:
         """Whoever has logged in from there may stay; nobody else has a try left."""
@@ -179,17 +192,23 @@ class _Gate(asyncio.Protocol):
 
 
 def _options(
-    limits: Sftp, host_keys: Sequence[asyncssh.SSHKeyPair], new_login: Callable[[], Login]
+    limits: Sftp,
+    host_keys: Sequence[asyncssh.SSHKeyPair],
+    new_login: Callable[[], Login],
+    allows: frozenset[str],
 ) -> asyncssh.SSHServerConnectionOptions:
+    lists = algorithms.offered(allows)
     return asyncssh.SSHServerConnectionOptions(
         server_factory=new_login,
         server_version="Meterhub",
-        server_host_keys=list(host_keys),
+        server_host_keys=[
+            pair for pair in host_keys if pair.host_key_algorithms[0].decode() in lists.host_keys
+        ],
         send_server_host_keys=True,
-        kex_algs=list(KEY_EXCHANGES),
-        encryption_algs=list(CIPHERS),
-        mac_algs=list(MACS),
-        signature_algs=list(keys.SIGNATURES),
+        kex_algs=list(lists.key_exchanges),
+        encryption_algs=list(lists.ciphers),
+        mac_algs=list(lists.macs),
+        signature_algs=list(algorithms.signatures(allows)),
         compression_algs=["none"],  # what is worth it is gzipped already, and a bomb is not unpacked
         public_key_auth=True,
         password_auth=False,

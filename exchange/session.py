@@ -17,6 +17,7 @@ from config.partners import Partner
 from exchange import sftp_v3
 from exchange.desk import SessionInfo
 from exchange.handles import Handles, Shared
+from exchange.keys import Proof
 from exchange.operations import EXTENSIONS, Operations
 from exchange.sftp_v3 import Kind, Malformed, Packets
 
@@ -36,7 +37,7 @@ class Link(Protocol):
 
     address: str
     client_version: str
-    fingerprint: str
+    proof: Proof
     is_clogged: bool  # more has been sent than the network has taken
 
     def touch(self) -> None:
@@ -142,7 +143,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         try:
             handles = await self._begin()
             bound = bound.bind(session=handles.session.id)
-            bound.info("session.opened", client=self._link.client_version, key=self._link.fingerprint)
+            bound.info("session.opened", client=self._link.client_version, **self._link.proof.told())
             await self._serve(Operations(handles))
         except Malformed as error:
             self._reason = "malformed"
@@ -165,7 +166,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
             partner_id=self._partner.id,
             address=self._link.address,
             client_version=self._link.client_version,
-            key_fingerprint=self._link.fingerprint,
+            proof=self._link.proof,
             began=now,
         )
         handles = Handles(self._shared, self._partner, session)

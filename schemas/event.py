@@ -89,13 +89,25 @@ EVENTS: Mapping[str, Event] = {
         ("expires", "days", "others"),
     ),
     "session.opened": Event(
-        "a partner has logged in, with this key", ("session", "partner", "address", "client", "key")
+        "a partner has logged in, with this key; by a certificate: its key_id, its serial and its authority",
+        ("session", "partner", "address", "client", "key"),
     ),
     "session.closed": Event(
         "it is over: client, lost, idle, drained, malformed or failed",
         ("partner", "address", "reason", "seconds"),
     ),
     "session.malformed": Event("what came is not SFTP; the session was ended", ("partner", "found")),
+    "authority.expiring": Event(
+        "as key.expiring, of one that signs certificates for a partner", ("expires", "days", "others")
+    ),
+    "legacy.expiring": Event(
+        "a partner's exception for old algorithms ends in so many days; 30, 14 and 3 days ahead",
+        ("expires", "days", "algorithms"),
+    ),
+    "legacy.used": Event(
+        "a partner has logged in with old algorithms, which its exception allows until then",
+        ("partner", "address", "algorithms", "until", "client"),
+    ),
     "session.failed": Event("a session stopped with an error of the hub's", ("partner", "address")),
     "request.failed": Event(
         "a request stopped with an error of the hub's", ("session", "partner", "request")

@@ -222,7 +222,9 @@ def test_host_keys_are_made_once_private_and_never_sign_with_sha1(tmp_path: Path
     assert shown.startswith(f"3072 {made[1].fingerprint} ")
     assert keys.make_host_keys(folder) == made
     offered = [alg for pair in keys.load_host_keys(folder) for alg in pair.host_key_algorithms]
-    assert offered == [b"ssh-ed25519", b"rsa-sha2-512", b"rsa-sha2-256"]
+    assert offered == [b"ssh-ed25519", b"ssh-rsa", b"rsa-sha2-512", b"rsa-sha2-256"]
+    with open_door(tmp_path, new_key=False) as door:  # and the one with SHA-1 is not used
+        assert key_exchange_offer(door.port)[1] == ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"]
 
 
 def test_a_hub_without_host_keys_says_how_to_make_them(tmp_path: Path) -> None:

@@ -118,9 +118,9 @@ def test_the_last_day_in_the_warning_is_the_last_on_which_the_door_opens(quiet: 
     assert partner is not None
     for left in (1, 0, -1):
         today = END - timedelta(days=left)
-        refused = keys.refusal(
-            partner, fingerprint=partner.keys[0].fingerprint, address="192.0.2.7", today=today
-        )
+        proof = keys.Proof(fingerprint=partner.keys[0].fingerprint)
+        late = datetime.combine(today, datetime.max.time(), UTC)
+        refused = keys.refusal(partner, proof=proof, address="192.0.2.7", now=late)
         assert (refused is None) == (expiry.days_left(END, today=today) >= 0) == (left >= 0)
 
 

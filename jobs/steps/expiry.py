@@ -1,10 +1,12 @@
-"""expiry: keys of partners that end soon are warned of, 30, 14 and 3 days ahead, once each."""
+"""expiry: what opens a partner's door and ends soon is warned of, 30, 14 and 3 days ahead, once each: its keys,
+the authorities that sign its certificates, and its exception for old algorithms.
+"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from config.authorized_key import AuthorizedKey
 from config.partners import Partner
 from jobs.rules import expiry
 from jobs.stores.ledger import events, runs
@@ -15,17 +17,19 @@ _JOB = "key-expiry"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """A key that ends so soon that it is to be told: `ahead` is one of jobs.rules.expiry.AHEAD."""
+    """Something that ends so soon that it is to be told: `ahead` is one of jobs.rules.expiry.AHEAD."""
 
     partner: Partner
-    key: AuthorizedKey
+    event: str
+    about: str  # a fingerprint; of an exception, the partner
     expires: date
     ahead: int
+    also: Sequence[tuple[str, Any]]  # what else the event says
 
     @property
     def run(self) -> str:
         """What is told once: with another date it is another end."""
-        return f"{self.partner.id}/{self.key.fingerprint}/{self.expires}/{self.ahead}"
+        return f"{self.partner.id}/{self.about}/{self.expires}/{self.ahead}"
 
 
 def warn(*, stores: Stores, now: datetime) -> tuple[Ending, ...]:
@@ -40,15 +44,28 @@ def warn(*, stores: Stores, now: datetime) -> tuple[Ending, ...]:
 
 def _due(stores: Stores, today: date) -> Iterator[Ending]:
     for partner in stores.partners.current().by_id.values():
-        for key in () if partner.disabled else partner.keys:
-            ahead = expiry.warning_due(key.expires, today=today)
-            if key.expires is not None and ahead is not None:
-                yield Ending(partner=partner, key=key, expires=key.expires, ahead=ahead)
+        for event, about, expires, also in () if partner.disabled else _ends(partner):
+            ahead = expiry.warning_due(expires, today=today)
+            if ahead is not None:
+                yield Ending(
+                    partner=partner, event=event, about=about, expires=expires, ahead=ahead, also=also
+                )
+
+
+def _ends(partner: Partner) -> Iterator[tuple[str, str, date, list[tuple[str, Any]]]]:
+    """What of a partner's has an end: its event, what that is about, the last day, and what else is said."""
+    for event, held in (("key.expiring", partner.keys), ("authority.expiring", partner.authorities)):
+        for one in held:
+            if (last := one.expires) is not None:
+                others = sum(key.expires is None or key.expires > last for key in held)
+                yield event, one.fingerprint, last, [("others", others)]
+    if partner.legacy is not None:
+        said = [("algorithms", sorted(partner.legacy.allows))]
+        yield "legacy.expiring", f"legacy of {partner.id}", partner.legacy.until, said
 
 
 def _tell(ending: Ending, *, stores: Stores, now: datetime) -> bool:
     """Whether it was told now, and not by another process a moment ago."""
-    others = [key for key in ending.partner.keys if key.expires is None or key.expires > ending.expires]
     with stores.ledger.write() as tx:
         if runs.is_done(tx, _JOB, ending.run):
             return False
@@ -56,12 +73,12 @@ def _tell(ending: Ending, *, stores: Stores, now: datetime) -> bool:
         runs.ended(tx, _JOB, ending.run, at=now)
         events.record(
             tx,
-            "key.expiring",
+            ending.event,
             at=now,
-            about=ending.key.fingerprint,
+            about=ending.about,
             partner=ending.partner.id,
             expires=ending.expires.isoformat(),
             days=expiry.days_left(ending.expires, today=now.date()),
-            others=len(others),
+            **dict(ending.also),
         )
     return True
