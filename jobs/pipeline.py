@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config.partners import Partner
-from jobs.steps import accept, collect, commit, deadline, finish, parse, publish, receive, sync
+from jobs.steps import accept, checksum, collect, commit, deadline, finish, parse, publish, receive, short, sync
 from jobs.stores.attempts import Turn, attempt
 from jobs.stores.ledger import drops, runs, syncs
 from jobs.stores.ledger.syncs import Sync
@@ -56,33 +56,39 @@ def advance(drop_id: str, *, stores: Stores, clock: Clock) -> Advanced | Claimed
             drop = drops.get(tx, drop_id)
         sender = stores.partners.current().get(drop.partner)
         if drop.stage in UNDER_WAY:
-            drop = _advance(drop, sender, stores=stores, clock=clock)
+            drop, content = take_in(drop, sender, stores=stores, clock=clock)
+            if drop.stage is Stage.ACCEPTED and sender is not None:
+                drop = load(drop, content, sender, stores=stores, clock=clock)
         if drop.receipt_due:
             drop = finish.finish(drop, sender=sender, stores=stores, now=clock())
     _follow_up(drop, sender, stores=stores, clock=clock)
     return Advanced(drop=drop)
 
 
-def _advance(drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clock) -> Drop:
+def take_in(drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clock) -> tuple[Drop, bytes | None]:
+    """Receive a drop and judge it; its bytes, where they were read for that."""
     content = None
     if drop.stage is Stage.ARRIVED or drop.in_inbound:
         received = receive.receive(drop, stores=stores, now=clock())
         if isinstance(received, receive.Vanished):
-            return received.drop
+            return received.drop, None
         drop, content = received.drop, received.content
+    if drop.stage is Stage.RECEIVED:
+        compared = checksum.compare(drop, content, stores=stores)
+        if faults := tuple(one.fault for one in compared if one.fault is not None):
+            drop = _refuse(drop, faults, 0, stores=stores, now=clock())
+        checksum.note(drop, compared, stores=stores, now=clock())
     if drop.stage is Stage.RECEIVED:
         accepted = accept.accept(drop, sender=sender, stores=stores, now=clock())
         if isinstance(accepted, accept.Refused):
             finish.faults(accepted.drop, accepted.faults, stores=stores)
         drop = accepted.drop
-    if drop.stage is Stage.ACCEPTED and sender is not None:
-        content = stores.archive.read(drop.sha256) if content is None else content
-        drop = _load(drop, content, sender, stores=stores, clock=clock)
-    return drop
+    return drop, content
 
 
-def _load(drop: Drop, content: bytes, sender: Partner, *, stores: Stores, clock: Clock) -> Drop:
-    """Parse an accepted drop, and commit what is good of it."""
+def load(drop: Drop, content: bytes | None, sender: Partner, *, stores: Stores, clock: Clock) -> Drop:
+    """Parse an accepted drop, and commit what is good of it. `content`: its bytes, if they were read before."""
+    content = stores.archive.read(drop.sha256) if content is None else content
     name = file_name.parse(drop.name)
     # Or it would not have been accepted.
     assert isinstance(name, file_name.FileName)
@@ -99,6 +105,7 @@ def _load(drop: Drop, content: bytes, sender: Partner, *, stores: Stores, clock:
     if isinstance(parsed, sync_file.Part):
         return sync.keep(drop, parsed, stores=stores, now=clock()).drop
     finish.faults(drop, parsed.faults, stores=stores)
+    short.note(drop, parsed.blocks, faults=parsed.faults, stores=stores)
     committed = commit.commit(
         drop,
         parsed.blocks,

@@ -28,6 +28,11 @@ EVENTS: Mapping[str, Event] = {
     ),
     "drop.duplicate": Event("the same bytes came before, as the drop named", ("of",)),
     "drop.discarded": Event("an upload that never became whole is gone", ("why",)),
+    # checksums beside files: `about` is the checksum's name, `partner` its sender
+    "checksum.arrived": Event("a checksum lies beside its file, or where its file will be"),
+    "checksum.matched": Event("it agreed with the file of that drop, and is gone", ("drop", "wanted")),
+    "checksum.mismatched": Event("it did not agree with the file of that drop", ("drop", "wanted")),
+    "checksum.discarded": Event("it is gone without having agreed with a file", ("why",)),
     # the life of a sync: `about` is its id, `partner` its EDC
     "sync.begun": Event("the first part of a sync is kept", ("parts",)),
     "sync.completed": Event("all parts of a sync are there"),
@@ -41,6 +46,11 @@ EVENTS: Mapping[str, Event] = {
     "sync.superseded": Event("another sync is in force instead", ("by",)),
     "sync.rejected": Event("its parts do not agree; the one before stays in force", ("why",)),
     "sync.outdated": Event("a sync of a later date is in force; this one never will be"),
+    # what decides besides files: `about` is its name, made of a hash; events say `under` which they were
+    "circumstances.noted": Event(
+        "settings, partners and versions of software that were not in force before, in full",
+        ("settings", "partners", "software"),
+    ),
     # publication: `about` is the publication or file, `partner` the EDC or EGS
     "publication.recorded": Event(
         "its files are staged and in the ledger", ("files", "blocks", "through_seq")
@@ -64,6 +74,9 @@ EVENTS: Mapping[str, Event] = {
     ),
     "deadline.met": Event("all that was due was loaded in time", ("expected", "in_time", "late", "missing")),
     "deadline.missed": Event("something that was due was not", ("expected", "in_time", "late", "missing")),
+    "deadline.reported": Event(
+        "the day is reported anew, by what was loaded since", ("late", "missing", "through")
+    ),
     "deadline.unjudged": Event("no verdict: there was no sync to hold the day to", ("expected", "in_time")),
     "deadline.awaited": Event("the verdict waits for drops that came in time", ("drops",)),
     # the doors: `session` is a session's id, `file` a name in a `folder`
@@ -88,15 +101,6 @@ EVENTS: Mapping[str, Event] = {
         "a partner's key ends in so many days, and so many others of it last longer; 30, 14 and 3 days ahead",
         ("expires", "days", "others"),
     ),
-    "session.opened": Event(
-        "a partner has logged in, with this key; by a certificate: its key_id, its serial and its authority",
-        ("session", "partner", "address", "client", "key"),
-    ),
-    "session.closed": Event(
-        "it is over: client, lost, idle, drained, malformed or failed",
-        ("partner", "address", "reason", "seconds"),
-    ),
-    "session.malformed": Event("what came is not SFTP; the session was ended", ("partner", "found")),
     "authority.expiring": Event(
         "as key.expiring, of one that signs certificates for a partner", ("expires", "days", "others")
     ),
@@ -108,6 +112,15 @@ EVENTS: Mapping[str, Event] = {
         "a partner has logged in with old algorithms, which its exception allows until then",
         ("partner", "address", "algorithms", "until", "client"),
     ),
+    "session.opened": Event(
+        "a partner has logged in, with this key; by a certificate: its key_id, its serial and its authority",
+        ("session", "partner", "address", "client", "key"),
+    ),
+    "session.closed": Event(
+        "it is over: client, lost, idle, drained, malformed or failed",
+        ("partner", "address", "reason", "seconds"),
+    ),
+    "session.malformed": Event("what came is not SFTP; the session was ended", ("partner", "found")),
     "session.failed": Event("a session stopped with an error of the hub's", ("partner", "address")),
     "request.failed": Event(
         "a request stopped with an error of the hub's", ("session", "partner", "request")
@@ -134,7 +147,13 @@ EVENTS: Mapping[str, Event] = {
     # the hub's own work
     "hub.started": Event("the hub is open", ("port", "workers")),
     "hub.stopped": Event("the hub has drained and is closed"),
+    "work.parked": Event(
+        "it failed so many times in a row and is not tried again: meterhub retry", ("task", "times", "why")
+    ),
+    "work.retried": Event("an operator has work tried again that was parked", ("task", "by")),
+    "work.waits": Event("nothing is loaded or published, for the reason named", ("why",)),
     "work.failed": Event("a step stopped with an error; it is tried again at the next sweep", ("task",)),
+    "ledger.unreachable": Event("a partner was refused what the ledger has to know of", ("why",)),
     "pool.rebuilt": Event("a worker process died; its work is taken up again"),
     # configuration and libraries
     "partners.read": Event("the partners' files were read again after a change", ("partners",)),
@@ -142,11 +161,6 @@ EVENTS: Mapping[str, Event] = {
         "a partner's file cannot be taken; the partner is as before, or left out if nothing is known of it",
         ("mistakes",),
     ),
-    "work.parked": Event(
-        "it failed so many times in a row and is not tried again: meterhub retry", ("task", "times", "why")
-    ),
-    "work.retried": Event("an operator has work tried again that was parked", ("task", "by")),
-    "work.waits": Event("nothing is loaded or published, for the reason named", ("why",)),
     "library.warned": Event("a library we use had something to say", ("library", "message")),
 }
 

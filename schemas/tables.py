@@ -85,6 +85,8 @@ drop = Table(
     Column("suspense", Integer, nullable=False, default=0),
     Column("faults", JSON, nullable=False, default=list),
     Column("faults_total", Integer, nullable=False, default=0),
+    Column("checked", JSON, nullable=False, default=list),
+    Column("shorts", JSON, nullable=False, default=list),
     Column("ended_at", Instant),
     CheckConstraint("stage in ('loaded','refused','duplicate') or outcome is null", name="outcome"),
     Index("ix_drop_partner_arrived_at", "partner", "arrived_at"),
@@ -295,6 +297,18 @@ held = Table(
     Index("ix_held_account", "account"),
     sqlite_autoincrement=True,
 )  # fmt: skip
+
+held_before = Table(
+    "held_before",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("held_id", ForeignKey("held.id"), nullable=False),
+    Column("reason", String(10), nullable=False),  # for which it was held until then
+    Column("egs_duns", String(13), nullable=False),
+    Column("publication_id", ForeignKey("publication.id"), nullable=False),  # that found another
+    Index("ix_held_before_held_id", "held_id"),
+    sqlite_autoincrement=True,
+)
 
 collection = Table(
     "collection",

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from config.partners import Partner
 from jobs.rules import admission
+from jobs.stores import circumstances
 from jobs.stores.ledger import drops
 from jobs.stores.opened import Stores
 from schemas import file_name
@@ -58,9 +59,10 @@ def accept(drop: Drop, *, sender: Partner | None, stores: Stores, now: datetime)
         duns = sender.duns if sender is not None else None
         fault = admission.fault_of(name, sender=drop.partner, duns=duns, size=drop.bytes)
     with stores.ledger.write() as tx:
+        under = circumstances.note(tx, stores=stores, at=now)
         if fault is not None:
             faults = (fault,)
-            moved = drops.refuse(tx, drop, faults, at=now)
+            moved = drops.refuse(tx, drop, faults, at=now, under=under)
             return Refused(drop=moved, faults=faults)
         assert isinstance(name, FileName)  # narrowed by the fault above
         earlier = drops.twin(tx, drop)
@@ -72,14 +74,13 @@ def accept(drop: Drop, *, sender: Partner | None, stores: Stores, now: datetime)
                 drop,
                 Stage.DUPLICATE,
                 at=now,
-                say={"of": earlier.id},
+                say={"of": earlier.id, "under": under},
                 kind=str(name.kind),
                 outcome=Outcome.DUPLICATE,
                 receipt_due=True,
                 duplicate_of=earlier.id,
             )
             return AlreadyHeld(drop=moved, earlier=earlier)
-        moved = drops.move(
-            tx, drop, Stage.ACCEPTED, at=now, say={"kind": str(name.kind)}, kind=str(name.kind)
-        )
+        said = {"kind": str(name.kind), "under": under}
+        moved = drops.move(tx, drop, Stage.ACCEPTED, at=now, say=said, kind=str(name.kind))
         return Accepted(drop=moved, name=name)

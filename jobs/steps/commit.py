@@ -1,7 +1,8 @@
 """commit: good blocks get their versions and go into the lake, all of a drop in one transaction.
 
 Buckets are committed side by side. Each reads what stands, writes its files aside of that, and looks again
-inside the transaction: when a block of its own was stacked meanwhile, it begins again from there.
+inside the transaction: when a block of its own was stacked meanwhile, or another sync came into force, it
+begins again from there. So what a load becomes follows from what stood before it, and can be done again.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from jobs.rules import versions
 from jobs.stores.lake import usage_path
 from jobs.stores.ledger import drops, loads, syncs
 from jobs.stores.ledger.loads import LakeFile
+from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
 from jobs.stores.rosters import Roster
 from schemas import block, receipt
@@ -77,14 +79,17 @@ def commit(
         if late:
             table = receipt.faults_csv(faults)
             stores.mailboxes.lay(drop.partner, "receipts", receipt.faults_name(drop), table)
-    suspense = _suspense(days, edc=edc.id, stores=stores)
+    with stores.ledger.read() as tx:
+        sync = syncs.in_force(tx, edc.id)
+    suspense = _suspense(days, sync, stores=stores)
     files: dict[date, list[LakeFile]] = {}
     while True:
         files |= {day.day: _write(day, drop, edc.id, stores, now) for day in days if day.day not in files}
         written = [file for day in days for file in files[day.day]]
         with stores.ledger.write() as tx:
             behind = _overtaken(tx, days, edc.id, stores)
-            if not behind:
+            known_by, sync = sync, syncs.in_force(tx, edc.id)
+            if not behind and sync == known_by:
                 loads.add(tx, drop_id=drop.id, edc=edc.id, at=now, written=written)
                 counts = _counts(days)
                 loaded = drops.move(
@@ -117,6 +122,8 @@ def commit(
             else day
             for day in days
         ]
+        if sync != known_by:
+            suspense = _suspense(days, sync, stores=stores)
 
 
 def _by_day(blocks: pa.Table) -> list[tuple[date, pa.Table]]:
@@ -182,11 +189,9 @@ def _without_late(
     return kept, faults
 
 
-def _suspense(days: list[_Day], *, edc: str, stores: Stores) -> int:
+def _suspense(days: list[_Day], sync: Sync | None, *, stores: Stores) -> int:
     """How many accounts the sync in force does not know; all of them, when none is in force."""
     accounts = pc.unique(pa.chunked_array([c for day in days for c in day.blocks["account"].chunks]))
-    with stores.ledger.read() as tx:
-        sync = syncs.in_force(tx, edc)
     if sync is None:
         return len(accounts)
     known = Roster(stores.lake, sync.path).standing_of(accounts)["known"]

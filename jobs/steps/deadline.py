@@ -10,6 +10,7 @@ import duckdb
 
 from config.partners import Partner
 from jobs.rules import deadlines, ownership
+from jobs.stores import circumstances
 from jobs.stores.ledger import claims, drops, events, loads, runs, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.mailboxes import Laid
@@ -62,10 +63,18 @@ def judge(edc: Partner, day: date, *, stores: Stores, now: datetime) -> Judged |
                 say = {
                     key: row[key] for key in ("expected", "in_time", "late", "missing", "hub_late_seconds")
                 }
+                say |= {
+                    "through": row["reported_seq"],
+                    "under": circumstances.note(tx, stores=stores, at=now),
+                }
                 name = _EVENTS[row["verdict"]]
                 events.record(tx, name, at=now, about=f"{edc.id}/{day}", partner=edc.id, **say)
             else:
                 row |= {key: before[key] for key in _FOR_GOOD}
+                if row != before:
+                    say = {"late": row["late"], "missing": row["missing"], "through": row["reported_seq"]}
+                    about = f"{edc.id}/{day}"
+                    events.record(tx, "deadline.reported", at=now, about=about, partner=edc.id, **say)
             runs.keep_verdict(tx, row)
             laid = report_to_edc(judged, stores=stores)
             events.laid(tx, *laid, at=now, about=f"{edc.id}/{day}")

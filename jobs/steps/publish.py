@@ -17,7 +17,7 @@ from config.partners import Partner
 from config.settings import Late
 from jobs.rules import ownership, versions
 from jobs.rules.ownership import Nobody, Owners
-from jobs.stores import layout
+from jobs.stores import circumstances, layout
 from jobs.stores.ledger import claims, loads, outbox, syncs
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import Held, OutboundFile
@@ -91,7 +91,7 @@ class _Release:
         for why, ids in self.never.items():
             outbox.release(tx, ids, at=at, to=why)
         for (reason, duns), ids in self.still.items():
-            outbox.rehold(tx, ids, reason=reason, egs_duns=duns)
+            outbox.rehold(tx, ids, reason=reason, egs_duns=duns, found_by=publication_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,6 +327,7 @@ class _Run:
             through_seq=self.through if through is None else through,
             files=len(made),
             blocks=sum(draft.blocks for draft in made),
+            under=circumstances.note(tx, stores=self.stores, at=self.now),
             replaces=because,
         )
         for draft in made:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from config.errors import PartnerError
 from config.partners import Partner, Partners
 from jobs.rules import ownership
-from jobs.stores import layout
+from jobs.stores import circumstances, layout
 from jobs.stores.ledger import claims, drops, events, outbox, syncs
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.ledger.syncs import Sync
@@ -216,13 +216,14 @@ def _judge(
     }
     lake = {written.path: written.sha256}
     with stores.ledger.write() as tx:
+        under = circumstances.note(tx, stores=stores, at=now)
         if share > stores.settings.sync.brake:
             why = f"it moves {moved} accounts, {share:.1%}"
-            say = {"moved": moved, "share": round(share, 4), "lake": lake}
+            say = {"moved": moved, "share": round(share, 4), "lake": lake, "under": under}
             held = syncs.move(tx, sync, "held", event="sync.held", at=now, say=say, why=why, **known)
             _report(tx, held, stores=stores, now=now)
             return Held(sync=held)
-        say = {"rows": len(roster), "lake": lake}
+        say = {"rows": len(roster), "lake": lake, "under": under}
         return syncs.move(tx, sync, "withdrawing", event="sync.assembled", at=now, say=say, **known)
 
 
@@ -231,7 +232,8 @@ def _not_taken(
 ) -> NotTaken:
     event = "sync.rejected" if state == "rejected" else "sync.outdated"
     with stores.ledger.write() as tx:
-        moved = syncs.move(tx, sync, state, event=event, at=now, say={"why": why}, why=why[:500])
+        say = {"why": why, "under": circumstances.note(tx, stores=stores, at=now)}
+        moved = syncs.move(tx, sync, state, event=event, at=now, say=say, why=why[:500])
         _report(tx, moved, stores=stores, now=now, faults=faults)
     return NotTaken(sync=moved, faults=faults)
 
@@ -268,7 +270,12 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
             "in-force",
             event="sync.enforced",
             at=now,
-            say={"accounts": sync.accounts, "moved": sync.moved, "withdrawn": len(lost)},
+            say={
+                "accounts": sync.accounts,
+                "moved": sync.moved,
+                "withdrawn": len(lost),
+                "under": circumstances.note(tx, stores=stores, at=now),
+            },
             in_force_at=now,
         )
         _report(tx, sync, stores=stores, now=now)

@@ -44,6 +44,8 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after the other
         sa.Column("suspense", sa.Integer(), nullable=False),
         sa.Column("faults", sa.JSON(), nullable=False),
         sa.Column("faults_total", sa.Integer(), nullable=False),
+        sa.Column("checked", sa.JSON(), nullable=False),
+        sa.Column("shorts", sa.JSON(), nullable=False),
         sa.Column("ended_at", sa.String(length=27), nullable=True),
         sa.CheckConstraint(
             "stage in ('loaded','refused','duplicate') or outcome is null", name=op.f("ck_drop_outcome")
@@ -366,9 +368,30 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after the other
             postgresql_where=sa.text("released_at is null"),
         )
 
+    op.create_table(
+        "held_before",
+        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("held_id", sa.Integer(), nullable=False),
+        sa.Column("reason", sa.String(length=10), nullable=False),
+        sa.Column("egs_duns", sa.String(length=13), nullable=False),
+        sa.Column("publication_id", sa.String(length=24), nullable=False),
+        sa.ForeignKeyConstraint(["held_id"], ["held.id"], name=op.f("fk_held_before_held_id")),
+        sa.ForeignKeyConstraint(
+            ["publication_id"], ["publication.id"], name=op.f("fk_held_before_publication_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_held_before")),
+        sqlite_autoincrement=True,
+    )
+    with op.batch_alter_table("held_before", schema=None) as batch_op:
+        batch_op.create_index("ix_held_before_held_id", ["held_id"], unique=False)
+
 
 def downgrade() -> None:  # noqa: PLR0915 - one table after the other
 
+    with op.batch_alter_table("held_before", schema=None) as batch_op:
+        batch_op.drop_index("ix_held_before_held_id")
+
+    op.drop_table("held_before")
     with op.batch_alter_table("held", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_held_open",
