@@ -17,13 +17,13 @@ from config.settings import Settings
 from exchange import keys, lock
 from exchange.addresses import Source
 from exchange.bans import Bans
-from exchange.desk import Refused, SessionInfo
+from exchange.desk import DISK_FULL, Refused, SessionInfo
 from exchange.server import Doors
 from jobs import executor, pipeline
 from jobs.schedule import Schedule
 from jobs.steps import arrive, collect
-from jobs.stores import attempts
-from jobs.stores.ledger import drops
+from jobs.stores import attempts, place
+from jobs.stores.ledger import LedgerUnreachable, drops
 from jobs.stores.opened import Stores
 from schemas.drop import IN_INBOUND, UNDER_WAY, Drop, Stage
 
@@ -32,6 +32,13 @@ log = structlog.get_logger()
 # That loads have for their end, beside the doors' 30: a service manager kills after 90. What has not ended
 # is taken up at the next start.
 DRAIN_SECONDS = 50.0
+
+# What partners are told while the place is in trouble (jobs.stores.place).
+_ELSE = "the hub cannot take files just now; try again later, and tell its operator"
+_CLOSED = {
+    "disk-full": DISK_FULL,
+    "ledger-unreachable": "the hub's ledger cannot be reached just now; try again later, and tell its operator",
+}
 
 
 class Counter:
@@ -62,6 +69,13 @@ class Counter:
             on_the_way = drops.at_stage(tx, UNDER_WAY - IN_INBOUND)
         return sum(drop.bytes for drop in on_the_way if drop.partner == partner_id)
 
+    def closed_because(self) -> str:
+        found = place.look_closely(self._stores)
+        return _CLOSED.get(found[0].code, _ELSE) if found else ""
+
+    def room_left(self) -> int:
+        return place.room_left(self._stores)
+
     def mailbox(self, partner: Partner, folder: str) -> Path:
         return self._stores.mailboxes.folder(partner.id, folder)
 
@@ -81,7 +95,8 @@ class Counter:
         self, partner_id: str, folder: str, name: str, *, received: int, session: SessionInfo
     ) -> None:
         _only_inbound(folder)
-        arrive.broken(partner_id, name, size=received, stores=self._stores, now=self.now())
+        with _in_words():
+            arrive.broken(partner_id, name, size=received, stores=self._stores, now=self.now())
 
     def file_renamed(
         self, partner_id: str, folder: str, old: str, new: str, *, whole: bool, session: SessionInfo
@@ -165,11 +180,11 @@ class Hub:
     async def _open(self) -> None:
         self.stores.owner.clear_up()
         now = self.schedule.clock()
+        await asyncio.to_thread(attempts.take_back, stores=self.stores, now=now)
         for edc in self.stores.partners.current().edcs:
             # Nobody can be uploading yet: what is unfinished broke off when the hub went.
             await asyncio.to_thread(arrive.adopt, edc.id, stores=self.stores, now=now, parts=True)
         door = self.stores.settings.sftp
-        await asyncio.to_thread(attempts.take_back, stores=self.stores, now=now)
         try:
             await self.doors.start()
         except OSError as error:
@@ -236,3 +251,6 @@ def _in_words() -> Iterator[None]:
         yield
     except arrive.TakenError as error:
         raise Refused(str(error)) from error
+    except LedgerUnreachable as error:
+        log.error("ledger.unreachable", why=error.message)
+        raise Refused(_CLOSED["ledger-unreachable"]) from error

@@ -19,6 +19,8 @@ from config.partners import Partner
 from exchange.addresses import Source
 from exchange.keys import Proof
 
+DISK_FULL = "the hub's disk is full; try again later, and tell its operator"
+
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of the hub's
     """The hub says no, in plain words that are sent to the partner as they are."""
@@ -57,6 +59,14 @@ class Desk(Protocol):
 
     def unloaded(self, partner_id: str) -> int:
         """Bytes of the partner's drops that were taken out of `inbound/` and are not loaded yet."""
+        ...
+
+    def closed_because(self) -> str:
+        """Why no file can be taken just now (a full disk, no ledger), in words for a partner; empty: it can."""
+        ...
+
+    def room_left(self) -> int:
+        """The bytes that may still be written before the hub's disks count as full; below 0, they do."""
         ...
 
     def mailbox(self, partner: Partner, folder: str) -> Path:

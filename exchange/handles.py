@@ -106,6 +106,8 @@ class Handles:
         return self._add(upload)
 
     def _open_upload(self, folder: Folder, name: str, flags: Flag) -> Upload:
+        if closed := self.shared.desk.closed_because():
+            raise Refusal(Code.FAILURE, f"{name}: {closed}")
         path = self.paths[folder.name]
         found = namespace.find(path, folder, name)
         uploads.require_openable(found, name, flags)

@@ -8,7 +8,8 @@ from sqlalchemy import Connection
 
 from exchange.tonight import OfEdc, Tonight
 from jobs.rules import expiry
-from jobs.stores.ledger import drops, outbox, standing, syncs
+from jobs.stores import place
+from jobs.stores.ledger import drops, failures, outbox, standing, syncs
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY
 
@@ -28,7 +29,7 @@ class Need:
 def needed(seen: Tonight, *, stores: Stores, stopped: bool = False) -> tuple[Need, ...]:
     """All that needs an operator. `stopped`: a server ran on this home, and does not now."""
     with stores.ledger.read() as tx:
-        needs = [*_unmoved(tx, seen.at), *_held_syncs(tx)]
+        needs = [*_troubles(stores), *_stopped(tx), *_unmoved(tx, seen.at), *_held_syncs(tx)]
         for edc in seen.edcs:
             needs += [*_unsaid(edc), *_held_back(edc, tx), *_overdue(edc, tx, stores=stores, now=seen.at)]
     return (*_closed(seen, stopped=stopped), *needs, *_ending_keys(stores, seen.at.date()))
@@ -41,11 +42,35 @@ def _closed(seen: Tonight, *, stopped: bool) -> Iterator[Need]:
         yield _need("no-server", "", what, "serve")
 
 
+def _troubles(stores: Stores) -> Iterator[Need]:
+    """The disks cannot be worked with: nothing is taken in, loaded or published."""
+    for trouble in place.look(stores):
+        what = f"{trouble.what}: uploads are refused and loads wait, until that is mended"
+        yield _need(trouble.code, "", what, "retain" if trouble.code == "disk-full" else "status")
+
+
+def _stopped(tx: Connection) -> Iterator[Need]:
+    """Work that failed again and again: what is left alone for it, and what is still tried."""
+    for failure in failures.parked(tx):
+        what = f"{failure.about} failed {failure.times} times and is parked: {failure.why}"
+        yield _need("parked", failure.partner, what, f"retry {failure.about}")
+    for failure in failures.failing(tx):
+        what = f"{failure.task} fails again and again, {failure.times} times by now: {failure.why}"
+        yield _need("work-fails", failure.partner, what, "sweep")
+
+
 def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:
     """Drops, receipts and syncs that should have moved on by themselves by now."""
     before = now - PATIENCE
-    waiting = [drop for drop in drops.at_stage(tx, UNDER_WAY) if drop.arrived_at <= before]
-    unsaid = [drop for drop in drops.receipts_due(tx) if drop.ended_at is None or drop.ended_at <= before]
+    parked = {failure.about for failure in failures.parked(tx)}
+    waiting = [
+        drop for drop in drops.at_stage(tx, UNDER_WAY) if drop.arrived_at <= before and drop.id not in parked
+    ]
+    unsaid = [
+        drop
+        for drop in drops.receipts_due(tx)
+        if (drop.ended_at is None or drop.ended_at <= before) and drop.id not in parked
+    ]
     for partner in sorted({drop.partner for drop in (*waiting, *unsaid)}):
         mine = [drop.id for drop in waiting if drop.partner == partner]
         if mine:
@@ -56,7 +81,7 @@ def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:
                 "receipts-wait", partner, f"{_count(len(mine), 'receipt')} unwritten: {_few(mine)}", "sweep"
             )
     for sync in syncs.in_state(tx, "complete", "withdrawing"):
-        if sync.completed_at is None or sync.completed_at <= before:
+        if (sync.completed_at is None or sync.completed_at <= before) and sync.id not in parked:
             yield _need("sync-waits", sync.edc, f"{sync.id} is complete and not settled", "sweep")
 
 

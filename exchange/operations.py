@@ -10,7 +10,7 @@ import struct
 from collections.abc import Awaitable, Callable, Mapping
 
 from exchange import changes, namespace, sftp_v3
-from exchange.desk import Refused
+from exchange.desk import DISK_FULL, Refused
 from exchange.handles import Handles
 from exchange.namespace import Place
 from exchange.quota import NoRoom
@@ -29,8 +29,9 @@ _LONGEST_PATH = 4096  # bytes, as everywhere; what is here takes 264 at most
 _WRITES = Flag.WRITE | Flag.APPEND | Flag.CREAT | Flag.TRUNC
 _BY_ERRNO: Mapping[int, tuple[Code, str]] = {
     errno.ENOENT: (Code.NO_SUCH_FILE, "there is no such file"),
-    errno.ENOSPC: (Code.FAILURE, "the hub's disk is full; try again later, and tell its operator"),
-    errno.EDQUOT: (Code.FAILURE, "the hub's disk is full; try again later, and tell its operator"),
+    errno.ENOSPC: (Code.FAILURE, DISK_FULL),
+    errno.EDQUOT: (Code.FAILURE, DISK_FULL),
+    errno.EROFS: (Code.FAILURE, "the hub's disk can only be read; try again later, and tell its operator"),
 }
 
 

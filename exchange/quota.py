@@ -1,7 +1,9 @@
-"""How much of one partner's may wait to be loaded: the bytes in its inbound/, and those of drops on their way.
+"""How much of one partner's may wait to be loaded: the bytes in its inbound/, and those of drops on their way;
+and how much the hub's disks still take.
 
 Counted on disk and in the ledger when an upload begins, and from then on as bytes come. A count that says
-no is made again before anybody is refused: meanwhile the hub may have loaded what lay there.
+no is made again before anybody is refused: meanwhile the hub may have loaded what lay there. One that says yes
+is made again every second, for others fill the disks, too.
 """
 
 import os
@@ -10,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from exchange.desk import Desk
+from exchange.desk import DISK_FULL, Desk
 from exchange.sftp_v3 import Code, Refusal
 
 _AGAIN = 1.0  # seconds between two counts of a partner whose uploads are being refused
+_OLD = 1.0  # seconds after which a count is made again, whatever it said
 
 
 class NoRoom(Exception):  # noqa: N818 - a question, not an error: is that still so?
@@ -22,9 +25,10 @@ class NoRoom(Exception):  # noqa: N818 - a question, not an error: is that still
 
 @dataclass(slots=True)
 class Count:
-    """What one partner has waiting, in bytes, and when that was counted."""
+    """What one partner has waiting, in bytes; what the disks still took; and when that was counted."""
 
     held: int
+    room: int
     at: float
 
 
@@ -41,6 +45,9 @@ class Room:
     def take(self, more: int) -> None:
         self.quota.take(self.partner_id, more)
 
+    def refusal(self, name: str, more: int) -> Refusal:
+        return self.quota.refusal(self.partner_id, name, more)
+
 
 class Quota:
     """The counts of all partners. `look` and `room` run in threads, all else on the event loop."""
@@ -55,15 +62,17 @@ class Quota:
         """Count. Bytes that come at this very moment may be missed, until the next upload begins."""
         with os.scandir(inbound) as entries:
             lying = sum(_size(entry) for entry in entries)
-        self._counts[partner_id] = Count(lying + self._desk.unloaded(partner_id), self._clock())
+        held = lying + self._desk.unloaded(partner_id)
+        self._counts[partner_id] = Count(held, self._desk.room_left(), self._clock())
 
     def room(self, partner_id: str, inbound: Path, name: str, *, freed: int) -> Room:
         """What the partner may still send, `freed` bytes of what is there now going. Refusal if it is nothing."""
         self.look(partner_id, inbound)
         count = self._counts[partner_id]
-        if count.held - freed >= self._most:
-            raise self.refusal(name)
         count.held -= freed
+        count.room += freed
+        if count.held >= self._most or count.room <= 0:
+            raise self.refusal(partner_id, name, 1)
         return Room(self, partner_id)
 
     def is_fresh(self, partner_id: str) -> bool:
@@ -72,13 +81,22 @@ class Quota:
         return count is not None and self._clock() < count.at + _AGAIN
 
     def has_room(self, partner_id: str, more: int) -> bool:
-        return more <= 0 or self._counts[partner_id].held + more <= self._most
+        """Whether so many bytes more may come. A count that is old says no, to be made again."""
+        count = self._counts[partner_id]
+        return more <= 0 or (
+            count.held + more <= self._most and more <= count.room and self._clock() < count.at + _OLD
+        )
 
     def take(self, partner_id: str, more: int) -> None:
         """So many bytes more lie there now; or fewer, below 0."""
-        self._counts[partner_id].held += more
+        count = self._counts[partner_id]
+        count.held += more
+        count.room -= more
 
-    def refusal(self, name: str) -> Refusal:
+    def refusal(self, partner_id: str, name: str, more: int) -> Refusal:
+        """Why so many bytes more cannot come."""
+        if self._counts[partner_id].held + more <= self._most:
+            return Refusal(Code.FAILURE, f"{name}: {DISK_FULL}")
         words = f"{name}: what waits to be loaded of yours may have at most {self._most} "
         return Refusal(Code.FAILURE, words + "bytes; wait for receipts, or remove what broke off")
 

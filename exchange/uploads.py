@@ -128,7 +128,7 @@ class Upload:
             raise NoRoom
         self._reach = max(self._reach, stop)
         if not has_room:
-            raise self._room.quota.refusal(self.name)
+            raise self._room.refusal(self.name, stop - self._size)
         if stop > self._limit:
             raise Refusal(Code.FAILURE, f"{self.name}: a file may have at most {self._limit} bytes")
         if len(self._written) >= _MAX_RANGES:

@@ -55,6 +55,8 @@ class SmallDesk:
         self.takes = False  # takes what has an agreed name out of inbound/ at once
         self.days_on = 0
         self.on_the_way = 0  # bytes that are taken in and not loaded
+        self.closed = ""  # why no file can be taken
+        self.room = 1 << 40  # bytes, before the disk is full
         self.hold = threading.Event()  # an upload's end waits for it
         self.hold.set()
         self._changed = threading.Condition()
@@ -76,6 +78,12 @@ class SmallDesk:
 
     def unloaded(self, partner_id: str) -> int:
         return self.on_the_way
+
+    def closed_because(self) -> str:
+        return self.closed
+
+    def room_left(self) -> int:
+        return self.room
 
     def mailbox(self, partner: Partner, folder: str) -> Path:
         path = self.root / partner.id / folder

@@ -193,3 +193,44 @@ def test_sessions_that_end_in_any_way_are_counted_as_ended(tmp_path: Path) -> No
                     channel.sendall(struct.pack(">I", 0))
             until(lambda: not door.on_loop(lambda: door.doors.connections))
         assert door.on_loop(lambda: door.doors.sessions["cnp"]) == 0
+
+
+# ── The hub's disks ──────────────────────────────────────────────────────────────────────────────
+
+FULL = "the hub's disk is full; try again later, and tell its operator"
+
+
+def test_while_the_hub_cannot_take_files_no_upload_begins_and_then_they_do_again(door: Door) -> None:
+    door.desk.closed = "the ledger is away"
+    with door.raw("cnp") as raw:
+        assert raw.opens("inbound/a.tmp", PUT) == (FAILURE, "a.tmp: the ledger is away")
+        assert lies(door) == 0
+        door.desk.closed = ""
+        handle = raw.open("inbound/a.tmp", PUT)
+        assert raw.write(handle, 0, b"x")[0] == 0
+        assert raw.status(CLOSE, handle)[0] == 0
+
+
+def test_what_would_fill_the_disk_is_refused_while_it_is_written_and_can_be_resumed(door: Door) -> None:
+    door.desk.room = 100
+    with door.raw("cnp") as raw:
+        handle = raw.open("inbound/a.tmp", PUT)
+        assert raw.write(handle, 0, b"x" * 100)[0] == 0
+        assert raw.write(handle, 100, b"x") == (FAILURE, f"a.tmp: {FULL}")
+        assert raw.status(CLOSE, handle)[0] == FAILURE
+        door.desk.room = 0
+        assert raw.opens("inbound/b.tmp", PUT) == (FAILURE, f"b.tmp: {FULL}")
+        door.desk.room = 100
+        handle = raw.open("inbound/a.tmp", WRITE | APPEND)
+        assert raw.write(handle, 100, b"x")[0] == 0
+        assert raw.status(CLOSE, handle)[0] == 0
+    assert lies(door) == 101
+
+
+def test_a_disk_that_others_fill_during_an_upload_is_noticed_within_it(door: Door) -> None:
+    with door.raw("cnp") as raw:
+        handle = raw.open("inbound/a.tmp", PUT)
+        assert raw.write(handle, 0, b"x" * 10)[0] == 0
+        door.desk.room = 0
+        door.on_loop(lambda: _age(door))
+        assert raw.write(handle, 10, b"x") == (FAILURE, f"a.tmp: {FULL}")

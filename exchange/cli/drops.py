@@ -9,7 +9,7 @@ from rich.table import Table
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from exchange.stories.drops import unknown_then
-from jobs.stores.ledger import drops
+from jobs.stores.ledger import drops, failures
 from schemas import receipt
 from schemas.drop import Drop, Outcome, Stage
 from schemas.fault import deciding
@@ -22,6 +22,7 @@ _ONE_LINE = 150  # columns of a terminal on which a drop has one line
     "drops",
     "meterhub drops",
     "meterhub drops --edc cnp --stage refused --since 2013-09-01",
+    "meterhub drops --parked",
     "meterhub drops --limit 1000 --json",
 )
 @click.option("--edc", metavar="ID", help="Only this EDC's.")
@@ -30,26 +31,38 @@ _ONE_LINE = 150  # columns of a terminal on which a drop has one line
     "--since", type=click.DateTime(["%Y-%m-%d"]), help="Only those that arrived on this UTC day or later."
 )
 @click.option(
+    "--parked", is_flag=True, help="Only those that failed too often and wait for `meterhub retry`."
+)
+@click.option(
     "--limit",
     type=click.IntRange(min=1),
     default=_MOST,
     show_default=True,
     help="So many at most, the newest.",
 )
-def command(asked: Asked, *, edc: str | None, stage: str | None, since: datetime | None, limit: int) -> None:
+def command(
+    asked: Asked, *, edc: str | None, stage: str | None, since: datetime | None, parked: bool, limit: int
+) -> None:
     """What was uploaded, newest first, and what became of it."""
     with opened.stores(asked) as stores:
         partner = opened.edc(stores, edc).id if edc else ""
         with stores.ledger.read() as tx:
+            why = {one.about: one for one in failures.parked(tx)}
             found = drops.listed(
                 tx,
                 partner=partner,
                 stage=None if stage is None else Stage(stage),
                 since=None if since is None else since.replace(tzinfo=UTC),
+                only=tuple(why) if parked else None,
                 limit=limit,
             )
     below = [f"The newest {limit:,}; --limit shows more."] if len(found) == limit else []
-    asked.show([facts(drop) for drop in found], _table(found) if found else "There are none.", *below)
+    for drop in found:
+        if drop.id in why:
+            below.append(f"{drop.id} is parked, it failed {why[drop.id].times} times: {why[drop.id].why}")
+            below.append(f"    meterhub retry {drop.id}")
+    answer = [facts(drop) | {"parked": why[drop.id].why if drop.id in why else None} for drop in found]
+    asked.show(answer, _table(found) if found else "There are none.", *below)
 
 
 def _table(found: list[Drop]) -> Table:

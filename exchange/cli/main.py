@@ -3,6 +3,7 @@
 Exit codes: 0 done · 1 refused, or something found wrong · 2 usage · 3 an operator is needed.
 """
 
+import errno
 import importlib
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from config.errors import MeterhubError
+from config.errors import MeterhubError, OperatorError
 
 # Each command's module, whose `command` it is, and what it answers. A module is imported when its
 # command is run and not before: help comes at once, and no command waits for what another needs.
@@ -43,6 +44,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "publish": ("exchange.cli.publish", "Lay all that is new before its suppliers, now."),
     "query": ("exchange.cli.query", "Ask the lake and the ledger in SQL."),
     "retain": ("exchange.cli.retain", "Take away what has been kept for as long as was agreed."),
+    "retry": (
+        "exchange.cli.retry",
+        "Have drops and syncs tried again that failed too often and were parked.",
+    ),
     "sample-night": (
         "exchange.cli.sample_night",
         "Make the files of a night: for each EDC a sync, its buckets, and what else is asked for.",
@@ -62,6 +67,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "Meter data syncs: which is in force, what another would change, and an operator's word on it.",
     ),
 }
+
+
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 class _Commands(click.Group):
@@ -124,6 +132,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the answer has seen enough; the interpreter must not try to write the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        hint = "uploads are refused and loads wait; all goes on by itself when that is mended"
+        told = OperatorError("disk-unwritable", f"the disk cannot be written{where}: {error.strerror}", hint)
+        _tell(told, as_json="--json" in asked)
+        return told.exit_code
 
 
 def _help(error: click.ClickException) -> str:

@@ -1,5 +1,6 @@
 """What every command has: `--home`, `--json`, a clock, and an example in its help."""
 
+import getpass
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -97,6 +98,14 @@ def tell_mistakes(found: Partners) -> None:
     if found.mistakes:
         gone = f"left out: {', '.join(sorted(found.left_out))}; " if found.left_out else ""
         warn([f"until that is mended: {gone}every other partner is as its file says or last said"])
+
+
+def who() -> str:
+    """Who is logged in to this machine."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"user {os.getuid()}"
 
 
 def the_clock(set_to: str) -> RunningClock:

@@ -17,7 +17,8 @@ def command(asked: Asked) -> int:
 
     Loads what lies there, settles syncs, judges days whose deadline has passed, publishes, and takes away what
     was kept for long enough. Beside a running server it takes what that one has not in hand. Exit code 1 if
-    anything stopped with an error; it is tried again at the next sweep.
+    anything stopped with an error: it is tried again at the next sweep. Exit code 3 if a full or missing disk, or
+    the ledger, lets nothing be done.
     """
     done: list[Done] = []
     with opened.stores(asked) as stores, show.progress() as progress:
@@ -29,7 +30,7 @@ def command(asked: Asked) -> int:
 
         schedule = Schedule(stores, asked.clock, inline=_open_drops(stores) <= _FEW, told=told)
         try:
-            schedule.sweep(to_the_end=True)
+            troubles = schedule.sweep(to_the_end=True)
         finally:
             schedule.stop(seconds=None)
     answer: dict[str, list[dict[str, str]]] = {kind: [] for kind in (*_KINDS, "failed")}
@@ -41,14 +42,18 @@ def command(asked: Asked) -> int:
             answer[kind].append({"about": about, "outcome": said})
     rows = [(kind, one["about"], one["outcome"]) for kind in _KINDS for one in answer[kind]]
     rows += [("failed", one["task"], one["error"]) for one in answer["failed"]]
-    asked.show(answer, show.table(("", "about", "outcome"), rows) if rows else "Nothing was due.")
-    return 1 if answer["failed"] else 0
+    answer["waits_for"] = [{"code": one.code, "what": one.what} for one in troubles]
+    waits = [f"Nothing is loaded or published: {one.what}" for one in troubles]
+    nothing = [] if troubles else ["Nothing was due."]
+    asked.show(answer, *([show.table(("", "about", "outcome"), rows)] if rows else nothing), *waits)
+    return 3 if troubles else 1 if answer["failed"] else 0
 
 
 # What tasks answer, in words; what was done before this sweep is not told.
 _SAID = {
     "": "in another process's hands",
     "Busy": "in another process's hands",
+    "Parked": "left alone, it has failed too often: meterhub status",
     "Done": "",
     "Gone": "",
     "Waits": "waits for drops that arrived in time, or for another process",

@@ -1,7 +1,5 @@
 """`meterhub sync`: which roster is in force, what another would change, and an operator's word on it."""
 
-import getpass
-import os
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -132,7 +130,7 @@ def approve(asked: Asked, *, sync_id: str, yes: bool, by: str | None) -> int:
         if not yes and not click.confirm(f"Bring {held.id} into force?"):
             click.echo("Nothing was changed.")
             return 1
-        approved = step.approve(held, by=by or _who(), stores=stores, now=asked.clock())
+        approved = step.approve(held, by=by or options.who(), stores=stores, now=asked.clock())
         if isinstance(approved, step.NotHeld):
             raise _not_held(approved.sync)
         settled = opened.when_free(lambda: _settle(approved, asked, stores))
@@ -154,7 +152,7 @@ def refuse(asked: Asked, *, sync_id: str, why: str, by: str | None) -> None:
     """Send a sync away that the brake held; what is in force stays. Its EDC finds the reason in reports/."""
     with opened.stores(asked) as stores:
         held = _held(stores, sync_id)
-        refused = step.refuse(held, by=by or _who(), why=why, stores=stores, now=asked.clock())
+        refused = step.refuse(held, by=by or options.who(), why=why, stores=stores, now=asked.clock())
         if isinstance(refused, step.NotHeld):
             raise _not_held(refused.sync)
         asked.show(_brief(refused), f"{refused.id} is refused; {refused.edc} is told so in reports/.")
@@ -251,10 +249,3 @@ def _facts(one: Sync, there: int, asked: Asked, stores: Stores) -> dict[str, Any
 
 def _brief(one: Sync) -> dict[str, Any]:
     return {"sync": one.id, "edc": one.edc, "as_of": one.as_of, "state": one.state, "why": one.why or None}
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return f"user {os.getuid()}"

@@ -9,19 +9,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import select
+
 from jobs.stores import files
 from jobs.stores.ledger import LedgerUnreachable
 from jobs.stores.opened import Stores
+from schemas import tables
 
 _FULL_OR_CLOSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What is wrong with the place. `words` are for a partner, `what` is for an operator."""
+    """What is wrong with the place, in a word and in an operator's words."""
 
     code: str  # disk-full | disk-read-only | folder-missing | ledger-unreachable
-    words: str
     what: str
 
 
@@ -31,7 +33,7 @@ def look(stores: Stores) -> tuple[Trouble, ...]:
 
 
 def look_closely(stores: Stores) -> tuple[Trouble, ...]:
-    """The same, and whether the ledger can be written."""
+    """The same, and whether the ledger can be asked."""
     return (*_troubles(stores), *_ledger(stores))
 
 
@@ -65,30 +67,26 @@ def _troubles(stores: Stores) -> Iterator[Trouble]:
             found, disk = os.statvfs(folder), folder.stat().st_dev
         except OSError as error:
             what = f"{folder} cannot be used: {error.strerror}"
-            yield Trouble(code="folder-missing", words=_WORDS, what=what)
+            yield Trouble(code="folder-missing", what=what)
             continue
         if not folder.is_dir():
             what = f"{folder} is not a folder"
-            yield Trouble(code="folder-missing", words=_WORDS, what=what)
+            yield Trouble(code="folder-missing", what=what)
         elif found.f_flag & os.ST_RDONLY and ("ro", disk) not in told:
             told.add(("ro", disk))
-            yield Trouble(code="disk-read-only", words=_WORDS, what=f"the disk of {folder} can only be read")
+            yield Trouble(code="disk-read-only", what=f"the disk of {folder} can only be read")
         elif (free := _free(found)) < least and ("full", disk) not in told:
             told.add(("full", disk))
             what = f"the disk of {folder} has {free:,} bytes free, and storage.min_free_bytes is {least:,}"
-            yield Trouble(code="disk-full", words=FULL, what=what)
-
-
-FULL = "the hub's disk is full; try again later, and tell its operator"
-_WORDS = "the hub cannot take files just now; try again later, and tell its operator"
+            yield Trouble(code="disk-full", what=what)
 
 
 def _ledger(stores: Stores) -> Iterator[Trouble]:
     try:
-        with stores.ledger.write():
-            pass
+        with stores.ledger.read() as tx:
+            tx.execute(select(tables.claim.c.key).limit(1))
     except LedgerUnreachable as error:
-        yield Trouble(code="ledger-unreachable", words=_WORDS, what=error.message)
+        yield Trouble(code="ledger-unreachable", what=error.message)
 
 
 def _takes_writes(stores: Stores) -> bool:
