@@ -140,8 +140,8 @@ class Counter:
             )
             collect.collect(reading, stores=self._stores)
 
-    def _arrived(self, drop: Drop) -> None:
-        if drop.stage is Stage.ARRIVED:
+    def _arrived(self, drop: Drop | arrive.Checksum) -> None:
+        if isinstance(drop, Drop) and drop.stage is Stage.ARRIVED:
             self._wake(drop.id)
 
 

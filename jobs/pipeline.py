@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from config.partners import Partner
-from jobs.steps import accept, checksum, collect, commit, deadline, finish, parse, publish, receive, short, sync
+from jobs.steps import (
+    accept,
+    checksum,
+    collect,
+    commit,
+    deadline,
+    finish,
+    parse,
+    publish,
+    receive,
+    short,
+    sync,
+)
 from jobs.stores.attempts import Turn, attempt
 from jobs.stores.ledger import drops, runs, syncs
 from jobs.stores.ledger.syncs import Sync

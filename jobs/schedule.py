@@ -24,7 +24,7 @@ from config.partners import Partner
 from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
-from jobs.steps import arrive, expiry, retain, sync
+from jobs.steps import arrive, checksum, expiry, retain, sync
 from jobs.stores import attempts, place
 from jobs.stores.ledger import LedgerUnreachable, drops, runs, syncs
 from jobs.stores.opened import Stores
@@ -156,6 +156,7 @@ class Schedule:
                 yield f"adopt/{edc.id}", partial(arrive.adopt, edc.id, stores=stores, now=now, parts=False)
             yield "rename", partial(arrive.wait_no_longer, stores=stores, now=now)
             yield "drops", self._drops
+            yield "checksums", partial(self._checksums, edcs)
             yield "complete", partial(sync.complete, stores=stores, now=now)
             yield "syncs", self._syncs
             for edc in edcs:
@@ -163,6 +164,8 @@ class Schedule:
             yield "publications", partial(self._publications, edcs, now)
         yield "retain", partial(retain.retain, stores=stores, now=now)
         yield "discard", partial(arrive.discard_broken, stores=stores, now=now)
+        for edc in edcs:
+            yield f"checksums/{edc.id}", partial(checksum.discard, edc.id, stores=stores, now=now)
         yield "expiry", partial(expiry.warn, stores=stores, now=now)
 
     def _stand_alone(self, name: str, stage: Callable[[], object], now: datetime) -> None:
@@ -192,6 +195,11 @@ class Schedule:
             waiting = [*drops.at_stage(tx, UNDER_WAY), *drops.receipts_due(tx)]
         for drop in waiting:
             self.wake(drop.id)
+
+    def _checksums(self, edcs: list[Partner]) -> None:
+        for edc in edcs:
+            if checksum.has_late(edc.id, stores=self.stores):
+                self._submit(f"checksums:{edc.id}", tasks.check, edc.id)
 
     def _syncs(self) -> None:
         with self.stores.ledger.read() as tx:

@@ -21,7 +21,7 @@ from config.home import Home
 from config.settings import Settings
 from jobs import pipeline
 from jobs.pipeline import Clock
-from jobs.steps import deadline, publish
+from jobs.steps import checksum, deadline, publish
 from jobs.stores.attempts import Turn, attempt
 from jobs.stores.ledger import runs, syncs
 from jobs.stores.opened import Stores
@@ -88,6 +88,11 @@ def settle(root: Path, sync_id: str, clock: Clock) -> str:
     if edc is None or sync.state not in pipeline.UNSETTLED:
         return sync.state
     return type(pipeline.settle(sync, edc=edc, stores=opened, clock=clock)).__name__
+
+
+def check(root: Path, partner: str, clock: Clock) -> str:
+    """Hold the partner's checksums that came late to their files. How many those were."""
+    return str(len(checksum.settle(partner, stores=stores(root), now=clock())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from schemas.fault import Fault
+from schemas.short import Short
 
 
 class Stage(StrEnum):
@@ -77,7 +78,8 @@ LIFE: Mapping[Stage, Life] = {
         next=frozenset(),
     ),
     Stage.DISCARDED: Life(
-        means="An upload that never became whole, or that its sender removed; a note says so.",
+        means="An upload that never became whole, or that its sender removed; a note says so. Or one that got "
+        "the name of a checksum, which is no drop.",
         bytes_in="nowhere",
         next=frozenset(),
     ),
@@ -136,6 +138,8 @@ class Drop:
     suspense: int = 0  # accounts
     faults: tuple[Fault, ...] = ()  # the first 100
     faults_total: int = 0
+    checked: tuple[str, ...] = ()  # the kinds of checksums beside it that agreed with what came
+    shorts: tuple[Short, ...] = ()  # what looks short of it
     ended_at: datetime | None = None
 
 

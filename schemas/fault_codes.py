@@ -49,6 +49,11 @@ OF_FILES: Mapping[str, Code] = {
     "kind-not-taken": _file(
         "files of this kind are not taken", found="DailySummary", wanted="IntervalData or MeterDataSync"
     ),
+    "checksum": _file(
+        "the bytes that came are not those whose checksum lies beside the file",
+        found="sha256 5d41402abc4b2a76b9719d911017c592ae2b1ed0ee8a4e29b9c7f9cd2f7f9f3d",
+        wanted="sha256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, as the .sha256 beside it says",
+    ),
     "empty": _file("the file is empty", found="0 bytes", wanted="a file with content"),
     "broken-gzip": _file(
         "the file cannot be unpacked",

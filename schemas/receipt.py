@@ -10,8 +10,10 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
+from schemas.checksum import Compared
 from schemas.drop import Drop, Stage
 from schemas.fault import Fault
+from schemas.short import Short
 
 FAULT_FIELDS = ("line", "account", "code", "column", "found", "wanted", "message")
 
@@ -63,11 +65,47 @@ def final(drop: Drop, *, deadline: datetime | None) -> dict[str, Any]:
         "faults": [fault(one) for one in drop.faults],
         "faults_total": drop.faults_total,
     }
+    if drop.checked:
+        said["checksums_that_agree"] = list(drop.checked)
+    if drop.shorts:
+        said["looks_short"] = [short(one) for one in drop.shorts]
     if drop.stage is Stage.DUPLICATE:
         said["duplicate_of"] = drop.duplicate_of
     if drop.sync_id:
         said |= {"sync": drop.sync_id, "rows_loaded": drop.rows_loaded}
     return said
+
+
+def short(one: Short) -> dict[str, Any]:
+    """What looks short of a usage day. A remark: nothing was refused for it."""
+    return asdict(one) | {"usage_day": one.usage_day.isoformat()}
+
+
+def checked_late_name(drop: Drop, kind: str) -> str:
+    """`<name>.<drop id>.<kind>-came-late.json`"""
+    return f"{drop.name}.{drop.id}.{kind}-came-late.json"
+
+
+def checked_late(drop: Drop, compared: Compared, *, at: datetime) -> dict[str, Any]:
+    """What came of a checksum that came when its file had been judged already."""
+    became = str(drop.outcome) if drop.outcome else str(drop.stage)
+    words = (
+        "it agrees with the file"
+        if compared.matches
+        else f"it does not agree with the file, which was {became} before this checksum came. If the file is wrong, send "
+        "the right one under a new name; if the checksum is, put the right one in its place"
+    )
+    return {
+        "drop": drop.id,
+        "file": drop.name,
+        "outcome": became,
+        "checksum": f"{drop.name}.{compared.kind}",
+        "agrees": compared.matches,
+        "found": compared.found,
+        "wanted": compared.wanted or None,
+        "words": words,
+        "at": instant(at),
+    }
 
 
 def discarded(drop: Drop, *, why: str, at: datetime) -> dict[str, Any]:

@@ -143,7 +143,9 @@ class Hub:
     def arrive(self, edc: str, name: str, content: bytes) -> Drop:
         """An upload of the EDC ends, and nobody has looked at it yet."""
         self.stores.mailboxes.part(edc, name).write_bytes(content)
-        return arrive.ended(edc, name, stores=self.stores, now=self.now)
+        drop = arrive.ended(edc, name, stores=self.stores, now=self.now)
+        assert isinstance(drop, Drop)
+        return drop
 
     def send(self, *files: SampleFile) -> list[Drop]:
         return [self.upload(file.edc, file.name, file.content) for file in files]

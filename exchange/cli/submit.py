@@ -117,6 +117,7 @@ class _Submitted:
         except arrive.TakenError as error:
             mailboxes.part(self.edc.id, file.name).unlink()
             return _End(name=file.name, refused=str(error))
+        assert isinstance(drop, Drop)  # the name was looked at before
         self.schedule.wake(drop.id)
         return _End(name=file.name, drop=drop)
 

@@ -4,13 +4,14 @@ The file's new name and the drop's row are one: the rename is made inside the tr
 them leaves a whole file without a row, which `adopt` finds.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from jobs.stores.ledger import drops, events
+from jobs.stores.ledger import checksums, drops, events
 from jobs.stores.opened import Stores
-from schemas import file_name, receipt
+from schemas import checksum, file_name, receipt
 from schemas.drop import IN_INBOUND, Drop, Stage
 from schemas.fault import Fault
 
@@ -19,13 +20,24 @@ class TakenError(Exception):
     """The file is the hub's already, or about to be: its partner can no longer change it."""
 
 
-def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checksum:
+    """What came is no drop, but the checksum of a file that came or will."""
+
+    name: str
+
+
+def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop | Checksum:
     """The client closed a whole upload: give it its name, and begin its drop."""
     part, whole = stores.mailboxes.part(partner, name), stores.mailboxes.whole(partner, name)
     with stores.ledger.write() as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is not None and drop.stage not in (Stage.INCOMPLETE, Stage.MISNAMED):
             raise TakenError(f"{name} is still being taken in; wait for its receipt")
+        if checksum.beside(name) is not None:
+            _checksum(tx, drop, partner, name, now=now)
+            part.rename(whole)
+            return Checksum(name=name)
         size = part.stat().st_size
         stage = _stage(name)
         if drop is None:
@@ -60,7 +72,9 @@ def broken(partner: str, name: str, *, size: int, stores: Stores, now: datetime)
         return drops.move(tx, drop, Stage.INCOMPLETE, at=now, say=say, bytes=size, arrived_at=now)
 
 
-def renamed(partner: str, old: str, new: str, *, whole: bool, stores: Stores, now: datetime) -> Drop:
+def renamed(
+    partner: str, old: str, new: str, *, whole: bool, stores: Stores, now: datetime
+) -> Drop | Checksum:
     """The partner renames a file of its inbound/. Under a name of the agreed form, a whole one arrives."""
     path = stores.mailboxes.whole if whole else stores.mailboxes.part
     with stores.ledger.write() as tx:
@@ -70,6 +84,12 @@ def renamed(partner: str, old: str, new: str, *, whole: bool, stores: Stores, no
             _drop_out(tx, there, why=f"{old} was renamed over it", now=now)
         drop = drops.in_inbound(tx, partner=partner, name=old)
         source = path(partner, old)
+        if whole and checksum.beside(new) is not None:
+            if drop is not None:
+                _open_to_change(drop)
+            _checksum(tx, drop, partner, new, now=now)
+            source.rename(path(partner, new))
+            return Checksum(name=new)
         stage = _stage(new) if whole else Stage.INCOMPLETE
         if drop is None:
             size = source.stat().st_size
@@ -103,7 +123,10 @@ def adopt(partner: str, *, stores: Stores, now: datetime, parts: bool) -> list[D
             continue
         path = stores.mailboxes.whole(partner, name) if whole else stores.mailboxes.part(partner, name)
         with stores.ledger.write() as tx:
-            if drops.in_inbound(tx, partner=partner, name=name) is None and path.exists():
+            if whole and checksum.beside(name) is not None:
+                if checksums.last(tx, partner=partner, name=name) is None:
+                    _checksum(tx, None, partner, name, now=now)
+            elif drops.in_inbound(tx, partner=partner, name=name) is None and path.exists():
                 stage = _stage(name) if whole else Stage.INCOMPLETE
                 size = path.stat().st_size
                 found.append(drops.begin(tx, partner=partner, name=name, stage=stage, at=now, size=size))
@@ -145,6 +168,13 @@ def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
 
 def _stage(name: str) -> Stage:
     return Stage.MISNAMED if isinstance(file_name.parse(name), Fault) else Stage.ARRIVED
+
+
+def _checksum(tx: Connection, drop: Drop | None, partner: str, name: str, *, now: datetime) -> None:
+    """A checksum lies in inbound/ from now on. The drop that it was meanwhile, if any, is none."""
+    if drop is not None:
+        _drop_out(tx, drop, why=f"it is {name}, a checksum", now=now)
+    events.record(tx, checksums.ARRIVED, at=now, about=name, partner=partner)
 
 
 def _open_to_change(drop: Drop) -> None:

@@ -11,6 +11,7 @@ from jobs.stores.ledger import events
 from schemas import ids, tables
 from schemas.drop import ENDED, FAULTS_KEPT, UNDER_WAY, Drop, Outcome, Stage, check_move
 from schemas.fault import Fault, deciding, first_few
+from schemas.short import Short
 
 _COLUMNS = tuple(field.name for field in fields(Drop))
 _drop = tables.drop
@@ -173,6 +174,9 @@ def _values(changes: dict[str, Any]) -> dict[str, Any]:
         written["faults"] = [f if isinstance(f, dict) else asdict(f) for f in written["faults"]]
     if "usage_days" in written:
         written["usage_days"] = [day.isoformat() for day in written["usage_days"]]
+    if "shorts" in written:
+        kept = [one if isinstance(one, dict) else asdict(one) for one in written["shorts"]]
+        written["shorts"] = [one | {"usage_day": one["usage_day"].isoformat()} for one in kept]
     for key in ("stage", "outcome"):
         if written.get(key) is not None:
             written[key] = str(written[key])
@@ -185,4 +189,8 @@ def _read(row: Row[Any]) -> Drop:
     known["outcome"] = Outcome(known["outcome"]) if known["outcome"] else None
     known["usage_days"] = tuple(date.fromisoformat(day) for day in known["usage_days"])
     known["faults"] = tuple(Fault(**fault) for fault in known["faults"])
+    known["checked"] = tuple(known["checked"])
+    known["shorts"] = tuple(
+        Short(**one | {"usage_day": date.fromisoformat(one["usage_day"])}) for one in known["shorts"]
+    )
     return Drop(**known)

@@ -66,6 +66,20 @@ def on_day(
     return _all(tx, where)
 
 
+def day_before(tx: Connection, *, edc: str, day: date) -> date | None:
+    """The last usage day before that one of which anything of the EDC is loaded."""
+    where = (_file.c.edc == edc) & (_file.c.usage_date < day)
+    found: date | None = tx.execute(select(func.max(_file.c.usage_date)).where(where)).scalar_one()
+    return found
+
+
+def names(tx: Connection, *, edc: str, day: date) -> dict[str, str]:
+    """The drops whose blocks of an EDC's usage day are loaded, and the names of their files."""
+    query = select(tables.drop.c.id, tables.drop.c.name).join(_file, _file.c.drop_id == tables.drop.c.id)
+    rows = tx.execute(query.where((_file.c.edc == edc) & (_file.c.usage_date == day)).distinct())
+    return dict(rows.tuples().all())
+
+
 def between(tx: Connection, *, edc: str, after_seq: int, through_seq: int) -> list[LakeFile]:
     """The files of loads above `after_seq`, up to `through_seq`, in the order of commits."""
     where = (_file.c.edc == edc) & (_file.c.load_seq > after_seq) & (_file.c.load_seq <= through_seq)
