@@ -55,6 +55,6 @@ def parse(found: Mapping[str, Any]) -> Legacy:
     if not isinstance(allows, list) or not allows:
         raise ValueError('the algorithms it allows: allows = ["ssh-rsa"]')
     for one in allows:
-        if one not in KNOWN:
+        if not isinstance(one, str) or one not in KNOWN:
             raise ValueError(f"algorithms among {', '.join(KNOWN)}, not {one!r}")
     return Legacy(until=until, allows=frozenset(allows))

@@ -35,6 +35,8 @@ SIGNATURES = (
 )
 # What goes next, when clients allow it; `meterhub doctor` says whom it would shut out.
 NEXT_TO_GO: Mapping[str, str] = {
+    "diffie-hellman-group16-sha512": "the hub's library for it means to drop such groups",
+    "diffie-hellman-group18-sha512": "the hub's library for it means to drop such groups",
     "hmac-sha2-256": "encrypt-and-MAC",
     "hmac-sha2-512": "encrypt-and-MAC",
 }

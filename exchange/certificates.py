@@ -39,7 +39,7 @@ class Certificate:
     """What an authority has signed: this key may log in as these, from then until then."""
 
     serial: int
-    key_id: str  # the authority's own words, cut to 100 characters that can be printed
+    key_id: str  # the authority's own words
     principals: tuple[str, ...]
     since: int  # seconds since 1970
     until: int  # seconds since 1970: no longer then; 2^64 - 1: for ever
@@ -122,7 +122,7 @@ def _read(
     encoded = f"{kind.decode()} {base64.b64encode(key).decode()}"
     found = Certificate(
         serial=serial,
-        key_id=_printable(key_id),
+        key_id=key_id.decode("utf-8", "replace"),
         principals=principals,
         since=since,
         until=until,
@@ -130,7 +130,7 @@ def _read(
         key=authorized_key.parse(encoded).fingerprint,  # ValueError: too weak
         sources=None if sources is None else _sources(sources),
         command=None if command is None else _only(command).decode(),
-        unknown=_printable(min(options, default=b"")),
+        unknown=printable(min(options, default=b"").decode("utf-8", "replace")),
     )
     certified = asyncssh.import_public_key(encoded)
     certified.set_touch_required(True)
@@ -167,9 +167,9 @@ def _is_from(address: str, sources: Iterable[str]) -> bool:
     return any(addresses.plain(address) in ip_network(one) for one in sources)
 
 
-def _printable(words: bytes) -> str:
-    text = words[: 4 * _LONGEST].decode("utf-8", "replace")[:_LONGEST]
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+def printable(words: str) -> str:
+    """An authority's words as a log can have them: short, and nothing in them that a terminal obeys."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in words[:_LONGEST])
 
 
 def _wire(value: bytes) -> bytes:

@@ -89,7 +89,7 @@ class Proof:
         signed = self.certificate
         return {
             "key": self.fingerprint,
-            "key_id": signed.key_id,
+            "key_id": certificates.printable(signed.key_id),
             "serial": signed.serial,
             "authority": signed.authority,
         }

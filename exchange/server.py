@@ -29,7 +29,7 @@ from exchange.uploads import Claims, Recent
 
 _KEEPALIVES = 3  # unanswered ones, after which a client is gone
 _THREADS = 8
-_LOOK = 1.0  # seconds after which it is looked again whose addresses are offered old algorithms
+_LOOK = 0.5  # seconds after which it is looked again whose addresses are offered old algorithms
 _DRAIN = 30.0  # seconds that files in hand have for their end
 
 log = structlog.get_logger()

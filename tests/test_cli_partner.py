@@ -126,6 +126,39 @@ def test_keys_are_added_from_a_line_or_a_file_and_taken_away_again(hub: Hub, tmp
     assert "second" in hub.run("key", "remove", "cnp", "first", code=1)
 
 
+def test_an_authority_is_added_shown_and_taken_away_like_a_key_and_is_none(hub: Hub) -> None:
+    hub.add_cnp()
+    answer = hub.ask("key", "add", "cnp", SECOND, "--ca", "--expires", "2027-01-31")
+    assert [key["comment"] for key in answer["keys"]] == ["first"]
+    (authority,) = answer["certificate_authorities"]
+    assert (authority["comment"], authority["expires"]) == ("second", "2027-01-31")
+    assert "certificate authority" in hub.run("show", "cnp")
+    assert "authorities already" in hub.run("key", "add", "cnp", SECOND, "--ca", code=1)
+    assert "0 keys have" in hub.run("key", "remove", "cnp", "second", code=1)
+    assert "one certificate authority less" in hub.run("key", "remove", "cnp", "second", "--ca")
+    assert hub.partners.by_id["cnp"].authorities == ()
+
+
+def test_an_authority_of_another_partner_is_refused_and_not_written(hub: Hub) -> None:
+    hub.add_cnp()
+    hub.run("key", "add", "cnp", SECOND, "--ca")
+    hub.run("add", "aud", "--role", "auditor", "--name", "A")
+    assert "and cnp has it" in hub.run("key", "add", "aud", SECOND, "--ca", code=1)
+    assert hub.partners.by_id["aud"].authorities == ()
+
+
+def test_what_is_revoked_stands_in_the_partners_file_and_is_shown(hub: Hub) -> None:
+    hub.add_cnp()
+    for what in ("serial: 17", "serial: 20-29", "id: night-batch-3", SECOND.strip()):
+        assert "opens no door of cnp any more" in hub.run("key", "revoke", "cnp", what)
+    answer = hub.ask("show", "cnp")
+    fingerprint = asyncssh.import_public_key(SECOND).get_fingerprint()
+    assert answer["revoked"] == ["serial: 17", "serial: 20-29", "id: night-batch-3", fingerprint]
+    assert "serial: 20-29" in hub.run("show", "cnp")
+    assert "revoked already" in hub.run("key", "revoke", "cnp", "serial:17", code=1)
+    assert "is not `serial: 17`" in hub.run("key", "revoke", "cnp", "17", code=1)
+
+
 def test_a_file_that_holds_no_single_public_key_is_refused(hub: Hub, tmp_path: Path) -> None:
     hub.add_cnp()
     private = asyncssh.generate_private_key("ssh-ed25519")

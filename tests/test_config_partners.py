@@ -15,13 +15,17 @@ import structlog
 from config import log, partner_file, partners
 from config.errors import PartnerError, RefusedError
 from config.home import Home
+from config.legacy import Legacy
 from config.partners import Role
 from config.partners_folder import PartnersFolder
+from config.revoked import Revoked
 from config.settings import Settings
 
 KEY = asyncssh.generate_private_key("ssh-ed25519", comment="night-batch")
 OTHER = asyncssh.generate_private_key("ssh-ed25519", comment="by hand")
+THIRD = asyncssh.generate_private_key("ssh-ed25519", comment="ops-ca")
 PUBLIC = KEY.export_public_key("openssh").decode().strip()
+THIRD_PUBLIC = THIRD.export_public_key("openssh").decode().strip()
 OTHER_PUBLIC = OTHER.export_public_key("openssh").decode().strip()
 
 # With words in the place of keys, so that tests have the same names at every run.
@@ -32,11 +36,15 @@ name = "CenterPoint Energy"
 duns = "957877905"
 time_zone = "America/Chicago"
 authorized_keys = ["KEY", { key = "OTHER", expires = 2027-01-31 }]
+certificate_authorities = ["THIRD"]
+revoked = ["serial: 17", "serial: 20-29", "id: night-batch 3", "FINGERPRINT", "THIRD"]
+legacy = { until = 2027-03-31, allows = ["ssh-rsa", "hmac-sha1"] }
 allow_from = ["203.0.113.0/24", "2001:db8::1"]
 """
 
 
 def _filled(text: str) -> str:
+    text = text.replace("FINGERPRINT", KEY.get_fingerprint()).replace("THIRD", THIRD_PUBLIC)
     return text.replace("KEY", PUBLIC).replace("OTHER", OTHER_PUBLIC).replace("CUT", PUBLIC[:60])
 
 
@@ -75,6 +83,27 @@ def test_a_partners_file_is_taken_as_it_is_written() -> None:
     assert (first.line, first.comment, first.expires) == (PUBLIC, "night-batch", None)
     assert (second.comment, second.expires) == ("by hand", date(2027, 1, 31))
     assert first.fingerprint == KEY.get_fingerprint()
+    (authority,) = cnp.authorities
+    assert (authority.comment, authority.fingerprint) == ("ops-ca", THIRD.get_fingerprint())
+    assert cnp.revoked.serials == ((17, 17), (20, 29))
+    assert cnp.revoked.key_ids == {"night-batch 3"}
+    assert cnp.revoked.keys == {KEY.get_fingerprint(), THIRD.get_fingerprint()}
+    assert cnp.legacy == Legacy(until=date(2027, 3, 31), allows=frozenset({"ssh-rsa", "hmac-sha1"}))
+
+
+def test_a_partner_that_says_nothing_of_them_has_no_authority_and_nothing_old() -> None:
+    one = partners.parse(PRAIRIE, file="prairie.toml")
+    assert (one.authorities, one.revoked, one.legacy) == ((), Revoked(), None)
+
+
+def test_two_partners_cannot_have_the_same_authority() -> None:
+    mine = f'{PRAIRIE}certificate_authorities = ["{PUBLIC}"]\n'
+    twin = mine.replace("prairie", "twin").replace("990000011", "990000022")
+    with pytest.raises(PartnerError, match=r"certificate_authorities is SHA256:.* and prairie has it"):
+        partners.gather({"prairie.toml": mine, "twin.toml": twin})
+    known = partners.gather({"prairie.toml": mine})
+    with pytest.raises(PartnerError, match="and prairie has it"):
+        known.admit(partners.parse(twin, file="twin.toml"))
 
 
 def test_auditors_and_third_parties_need_no_duns_and_have_no_zone() -> None:
@@ -98,6 +127,23 @@ def test_auditors_and_third_parties_need_no_duns_and_have_no_zone() -> None:
         ('time_zone = "America/Chicago"', "", "time_zone is missing; wanted: an IANA time zone"),
         ("203.0.113.0/24", "203.0.113.7/24", 'allow_from is "203.0.113.7/24"; wanted: a network'),
         ("time_zone", "timezone", "there is no key timezone; the nearest is time_zone"),
+        ('["THIRD"]', '["KEY", "KEY"]', "certificate_authorities is \"SHA256:"),
+        ('["THIRD"]', '[{ key = "THIRD", until = 2027-01-31 }]', "only `key` and `expires`"),
+        ('"serial: 17"', '"17"', 'revoked is "17"; wanted: `serial: 17`, `serial: 20-29`, `id: KEY-ID`'),
+        ('"serial: 17"', '"serial: 18446744073709551616999"', "wanted: `serial: 17`"),
+        ('"serial: 20-29"', '"serial: 29-20"', "wanted: the lower serial first"),
+        ('"serial: 17"', "17", "revoked is 17; wanted: `serial: 17`"),
+        ("until = 2027-03-31, ", "", "wanted: its last day: until = 2027-03-31"),
+        ("until = 2027-03-31", 'until = "spring"', "a date such as 2027-01-31 in `until`"),
+        ('["ssh-rsa", "hmac-sha1"]', "[]", "wanted: the algorithms it allows"),
+        ('"hmac-sha1"', '"hmac-md5"', "wanted: algorithms among ecdh-sha2-nistp256"),
+        ('"hmac-sha1"', '["hmac-sha1"]', "wanted: algorithms among ecdh-sha2-nistp256"),
+        ('"hmac-sha1"', '"diffie-hellman-group1-sha1"', "wanted: algorithms among ecdh-sha2-nistp256"),
+        ("allows =", "allow =", "only `until` and `allows`, not `allow`"),
+        ("{ until = 2027-03-31", "[{ until = 2027-03-31", "Unclosed"),
+        ('allow_from = ["203.0.113.0/24", "2001:db8::1"]', "", "allow_from is missing; wanted: the partner's own addresses"),
+        ("203.0.113.0/24", "0.0.0.0/0", 'allow_from is "0.0.0.0/0"; wanted: the partner\'s own addresses'),
+        ("2001:db8::1", "2000::/3", 'allow_from is "2000::/3"; wanted: the partner\'s own addresses'),
         ("KEY", "ssh-dss AAAA", "wanted: a public key"),
         ("KEY", "CUT", "the middle part is cut off"),
         ("KEY", "ssh-ed25519 A*A", "the middle part is not base64"),
@@ -301,7 +347,7 @@ def test_edits_keep_what_people_wrote_in_a_file() -> None:
     text = partner_file.with_disabled(CNP, True)
     assert "# also the login" in text
     assert partners.parse(text, file="cnp.toml").disabled
-    assert partner_file.with_disabled(text, False) == CNP.replace(" }", "}")
+    assert partner_file.with_disabled(text, False).replace(" }", "}") == CNP.replace(" }", "}")
 
 
 def test_a_key_can_be_added_with_its_last_day_and_removed_by_comment_or_fingerprint() -> None:

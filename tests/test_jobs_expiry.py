@@ -88,6 +88,27 @@ def test_a_key_whose_end_was_put_off_is_warned_of_anew(quiet: Hub) -> None:
     ]
 
 
+def test_an_authority_and_an_exception_are_warned_of_as_keys_are(quiet: Hub) -> None:
+    entry, later = key(END), key(END + timedelta(days=9))
+    more = f"""certificate_authorities = [{entry}, {later}]
+allow_from = ["192.0.2.7"]
+legacy = {{ until = {END}, allows = ["ssh-rsa", "hmac-sha1"] }}
+"""
+    give(quiet, more=more)
+    for days in range(40, -3, -1):
+        quiet.at(days_before(days))
+        quiet.sweep()
+    ended = [event["details"] for event in quiet.events("authority.expiring")]
+    assert [event["days"] for event in ended if event["expires"] == "2013-12-31"] == [30, 14, 3]
+    assert {event["others"] for event in ended if event["expires"] == "2013-12-31"} == {1}
+    assert quiet.events("authority.expiring")[0]["about"].startswith("SHA256:")
+    found = quiet.events("legacy.expiring")
+    assert [event["details"]["days"] for event in found] == [30, 14, 3]
+    assert {event["partner"] for event in found} == {"aud"}
+    assert found[0]["details"]["algorithms"] == ["hmac-sha1", "ssh-rsa"]
+    assert told(quiet) == []
+
+
 def test_two_processes_do_not_tell_the_same_warning(quiet: Hub) -> None:
     give(quiet, key(END), key(END))
     quiet.at(days_before(14))
@@ -159,3 +180,21 @@ def test_a_partner_that_will_have_no_key_needs_an_operator_until_it_has_another(
     assert needs(quiet, capsys, monkeypatch) == []
     give(quiet, entry, more="disabled = true\n")
     assert needs(quiet, capsys, monkeypatch) == []
+    give(quiet, entry, more=f"certificate_authorities = [{key()}]\n")  # which opens the door for ever
+    assert needs(quiet, capsys, monkeypatch) == []
+
+
+def test_an_exception_that_ends_soon_needs_an_operator(
+    quiet: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(
+        quiet,
+        key(),
+        more=f"""allow_from = ["192.0.2.7"]
+legacy = {{ until = {END}, allows = ["ssh-rsa"] }}
+""",
+    )
+    what = "its exception for old algorithms ends on 2013-12-31"
+    for days, wanted in ((31, []), (30, [("aud", what, "meterhub doctor aud")]), (-1, [])):
+        quiet.at(days_before(days))
+        assert needs(quiet, capsys, monkeypatch) == wanted
