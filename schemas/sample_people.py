@@ -4,6 +4,7 @@ Customers are columns, an entry each, and follow from a seed alone: the same nig
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -131,7 +132,7 @@ def roster(
         "egs_duns": _pick([*(egs.duns for egs in egss), ""], at),
         "egs_name": _pick([*(egs.name.upper() for egs in egss), ""], at),
         "egs_start": pa.array(start, pa.date32(), mask=at == nobody),
-        "account_status": pa.repeat("A", len(them)),
+        "account_status": _pick(["A"], np.zeros(len(them))),
         "customer_class": _pick([kind.name for kind in sample_curves.CustomerClass], them.kinds),
         "load_profile": _pick(_PROFILES, 2 * them.kinds + them.homes % 2),
         "bill_cycle": _pick([f"{k:02}" for k in range(1, 22)], them.homes % 21),
@@ -165,5 +166,5 @@ def _digits(prefix: str, numbers: Numbers, width: int) -> pa.Array:
     return pc.binary_join_element_wise(prefix, digits, "")
 
 
-def _pick(values: Any, at: npt.NDArray[Any]) -> pa.Array:
-    return pa.array(values).take(pa.array(at.astype(np.int32)))
+def _pick(words: Sequence[str], at: npt.NDArray[Any]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(at.astype(np.int32)), pa.array(words, pa.string()))

@@ -8,8 +8,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 
+@lru_cache(maxsize=10_000)  # the same dates stand in part after part
 def date_of(text: str) -> date | None:
     """The date that `ccyymmdd` names, or None if it names none."""
     if re.fullmatch("[0-9]{8}", text) is None:

@@ -5,11 +5,10 @@
     TRL,1
 
 `parse` reads one part by columns and, when anything is amiss, once more with care to name every fault: a
-sync is refused whole, so its sender is told all at once. `assemble` joins the parts. `render` writes one;
-`parse` of it gives the same part. Source: formats.md, section 2; nothing is quoted.
+sync is refused whole, so its sender is told all at once. `render` writes one; `parse` of it gives the same
+part. Source: formats.md, section 2; nothing is quoted.
 """
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -17,17 +16,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from schemas import sync_faults, sync_fields
+from schemas import sync_faults, sync_fields, sync_whole
 from schemas.fault import Fault
 
-# One row a meter. `egs_duns` is empty for default service; `channels` is as sent, e.g. "4;1".
-_TYPES = {"egs_start": pa.date32(), "interval_seconds": pa.int32(), "ami": pa.bool_()}
+# One row a meter. `egs_duns` is empty for default service; `channels` is as sent, e.g. "4;1". What is of
+# few words is kept as such: read, checked, sorted and written once a word, not once a row.
+_WORD = pa.dictionary(pa.int32(), pa.string())
+_TYPES = {
+    "account": pa.string(),
+    "egs_start": pa.date32(),
+    "meter": pa.string(),
+    "interval_seconds": pa.int32(),
+    "ami": pa.bool_(),
+}
 ROSTER = pa.schema(
-    [
-        pa.field(name, _TYPES.get(name, pa.string()), nullable=name == "egs_start")
-        for name in sync_fields.NAMES
-    ]
+    [pa.field(name, _TYPES.get(name, _WORD), nullable=name == "egs_start") for name in sync_fields.NAMES]
 )
+WORDS = tuple(field.name for field in ROSTER if pa.types.is_dictionary(field.type))
+
+_KEYS = ("account", "meter", "egs_duns", "egs_start")  # what rows of an account can be at odds in
 
 MAX_ROWS = 50_000  # of a part
 _LONGEST = 2_000  # bytes of a line, on average
@@ -50,27 +57,18 @@ def parse(text: bytes, *, duns: str, today: date, max_rows: int = MAX_ROWS) -> P
     """
     if fault := _unreadable(text, max_rows):
         return (fault,)
-    text = text.replace(b"\r\n", b"\n")
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
     first, _, rest = text.partition(b"\n")
     head = sync_faults.header(first.decode(), duns=duns, today=today)
     if isinstance(head, sync_faults.Header):
         rows = _rows(rest)
-        if rows is not None and not _at_odds(rows):
+        if rows is not None and not sync_whole.at_odds(sync_whole.in_order(rows.select(_KEYS))):
             return Part(as_of=head.as_of, part=head.part, parts=head.parts, rows=rows)
     faults = sync_faults.of(text.decode().removesuffix("\n").split("\n"), duns=duns, today=today)
     if not faults:
         raise AssertionError("a sync part that the columnar path refused has no fault")
     return faults
-
-
-def assemble(parts: Sequence[pa.Table]) -> pa.Table | tuple[Fault, ...]:
-    """The whole sync of its parts' rows, sorted by account and meter, or what is at odds between parts."""
-    numbered = [rows.append_column("part", pa.repeat(k, len(rows))) for k, rows in enumerate(parts, 1)]
-    keys = [(name, "ascending") for name in ("account", "meter", "part")]
-    whole = pa.concat_tables(numbered).sort_by(keys).combine_chunks()
-    if _at_odds(whole):
-        return tuple(_between_parts(whole))
-    return whole.drop_columns("part")
 
 
 def render(rows: pa.Table, *, duns: str, as_of: date, part: int, parts: int) -> bytes:
@@ -121,71 +119,43 @@ def _rows(rest: bytes) -> pa.Table | None:
     trailer = b"TRL,%d" % rest.count(b"\n", 0, end)
     if rest[end:].removesuffix(b"\n") != trailer or b"\r" in rest or not rest.startswith(b"DTL,"):
         return None
-    names = ("record", *sync_fields.NAMES)
+    types = {"record": _WORD} | {field.name: _READ.get(field.name, _WORD) for field in ROSTER}
     try:
         raw = csv.read_csv(
             pa.BufferReader(pa.py_buffer(rest).slice(0, end)),
-            read_options=csv.ReadOptions(column_names=names, block_size=end + 1, use_threads=False),
+            read_options=csv.ReadOptions(column_names=list(types), block_size=end + 1, use_threads=False),
             parse_options=csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
-            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+            convert_options=csv.ConvertOptions(column_types=types),
         )
     except pa.ArrowInvalid:  # a row with another number of fields: the careful path says which
         return None
-    legal = all(map(_is_legal, raw.columns[1:], sync_fields.DTL))
-    if not legal or not pc.all(pc.equal(raw["record"], "DTL")).as_py():
+    columns = [_one(column) for column in raw.columns]
+    if columns[0].dictionary.to_pylist() != ["DTL"] or not all(map(_is_legal, columns[1:], sync_fields.DTL)):
         return None
-    return pa.table([_typed(raw[field.name], field.type) for field in ROSTER], schema=ROSTER)
+    return pa.table(list(map(_typed, columns[1:], ROSTER.types)), schema=ROSTER)
 
 
-def _is_legal(column: pa.ChunkedArray, field: sync_fields.Field) -> bool:
-    distinct = pc.unique(column)
-    if not pc.all(pc.match_substring_regex(distinct, f"^(?:{field.pattern})$")).as_py():
+_READ = {"account": pa.string(), "meter": pa.string()}  # as columns of their own, the rest as few words
+
+
+def _is_legal(column: pa.Array, field: sync_fields.Field) -> bool:
+    words = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if not pc.all(pc.match_substring_regex(words, f"^(?:{field.pattern})$")).as_py():
         return False
-    return field.stands is sync_fields.anything or all(map(field.stands, distinct.to_pylist()))
+    return field.stands is sync_fields.anything or all(map(field.stands, words.to_pylist()))
 
 
-def _typed(column: pa.ChunkedArray, to: pa.DataType) -> pa.Array:
+def _typed(column: pa.Array, to: pa.DataType) -> pa.Array:
+    """A column as it was read, of a type that `ROSTER` has."""
+    if to == column.type:
+        return column
     if pa.types.is_boolean(to):
-        return _one(pc.equal(column, "Y"))
-    if pa.types.is_date(to):
-        words = _one(column).dictionary_encode()
-        dates = [sync_fields.date_of(word) for word in words.dictionary.to_pylist()]
-        return pa.array(dates, to).take(words.indices)
-    return _one(column).cast(to)
-
-
-def _at_odds(rows: pa.Table) -> bool:
-    """Whether an account stands twice with another EGS or start date, or with the same meter."""
-    accounts = pc.count_distinct(rows["account"]).as_py()
-    if accounts == len(rows):
-        return False
-    suppliers = rows.group_by(["account", "egs_duns", "egs_start"]).aggregate([])
-    meters = rows.group_by(["account", "meter"]).aggregate([])
-    return len(suppliers) > accounts or len(meters) < len(rows)
-
-
-def _between_parts(whole: pa.Table) -> Iterator[Fault]:
-    """The faults of rows, sorted by account, that are at odds with an earlier one."""
-    counts = pc.value_counts(whole["account"])
-    several = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
-    few = whole.filter(pc.is_in(whole["account"], several))
-    first: dict[str, tuple[str, int]] = {}
-    meters: dict[tuple[str, str], int] = {}
-    columns = (few[name].to_pylist() for name in ("account", "egs_duns", "egs_start", "meter", "part"))
-    for account, duns, start, meter, part in zip(*columns, strict=True):
-        supplier = sync_faults.supplier(duns, sync_fields.spelt(start) if start else "")
-        stood, before = first.setdefault(account, (supplier, part))
-        if supplier != stood:
-            yield Fault(
-                code="account-twice-differs",
-                account=account,
-                found=f"{supplier} in part {part}",
-                wanted=f"{stood}, as in part {before}",
-            )
-        known = meters.setdefault((account, meter), part)
-        if known != part:
-            wanted = f"each meter of an account once; this one stands in part {known} too"
-            yield Fault(code="meter-twice", account=account, found=f"{meter} in part {part}", wanted=wanted)
+        words = pc.equal(column.dictionary, "Y")
+    elif pa.types.is_date(to):
+        words = pa.array([sync_fields.date_of(word) for word in column.dictionary.to_pylist()], to)
+    else:
+        words = column.dictionary.cast(to)
+    return words.take(column.indices)
 
 
 def _words(column: pa.ChunkedArray) -> pa.Array:
@@ -200,4 +170,6 @@ def _words(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -166,7 +166,7 @@ def test_files_are_gone_before_the_sync_is_in_force_and_not_after(hub: Hub) -> N
     names = [event["name"] for event in hub.events()]
     assert names.index("outbound.withdrawn") < names.index("sync.superseded") < len(names)
     (enforced,) = hub.events("sync.enforced", about=drop.sync_id)
-    assert enforced["details"] == {"accounts": 1, "moved": 1, "withdrawn": 1}
+    assert enforced["details"].items() >= {"accounts": 1, "moved": 1, "withdrawn": 1}.items()
 
 
 def test_files_of_another_edc_are_left_alone(hub: Hub) -> None:

@@ -14,7 +14,7 @@ import pytest
 from isal import igzip
 
 from exchange.cli.main import main
-from schemas import file_name, interval_file, packing, sample, sample_faults, sync_file
+from schemas import file_name, interval_file, packing, sample, sample_faults, sync_file, sync_whole
 from schemas.fault import Fault
 from schemas.fault_codes import OF_BLOCKS
 from schemas.sample import Edc, Night, SampleFile
@@ -46,7 +46,7 @@ def sync_of(files: list[SampleFile], edc: Edc) -> pa.Table:
         assert isinstance(part, sync_file.Part)
         assert (part.part, part.parts) == (number, len(files))
         tables.append(part.rows)
-    whole = sync_file.assemble(tables)
+    whole = sync_whole.assemble(dict(enumerate(tables, 1)))
     assert isinstance(whole, pa.Table)
     return whole
 

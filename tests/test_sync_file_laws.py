@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import sync_faults, sync_file
+from schemas import sync_faults, sync_file, sync_whole
 from schemas.sync_file import ROSTER, Part
 
 DUNS, TODAY = "957877905", date(2013, 9, 3)
@@ -96,28 +96,54 @@ def test_the_careful_reading_finds_nothing_in_a_good_part(rows: pa.Table) -> Non
     assert sync_faults.of(lines, duns=DUNS, today=TODAY) == ()
 
 
+def numbered(*parts: pa.Table) -> dict[int, pa.Table]:
+    return dict(enumerate(parts, 1))
+
+
 @given(rosters(), st.integers(1, 4))
 def test_parts_together_are_the_whole_sorted_by_account_and_meter(rows: pa.Table, size: int) -> None:
     parts = [rows.slice(at, size) for at in range(0, len(rows), size)]
-    whole = sync_file.assemble(parts)
+    whole = sync_whole.assemble(numbered(*parts))
     assert isinstance(whole, pa.Table)
     assert whole.schema == ROSTER
     wanted = sorted(rows.to_pylist(), key=lambda row: (row["account"].encode(), row["meter"].encode()))
     assert whole.to_pylist() == wanted
+    assert sync_whole.in_order(whole) is whole
 
 
 @given(rosters())
 def test_an_account_of_two_suppliers_in_two_parts_is_named(rows: pa.Table) -> None:
     other = {**rows.slice(0, 1).to_pylist()[0], "egs_duns": "OTHEREGS1", "egs_start": None, "meter": "?"}
-    faults = sync_file.assemble([rows, pa.Table.from_pylist([other], schema=ROSTER)])
-    assert isinstance(faults, tuple)
-    assert {(one.code, one.account) for one in faults} >= {("account-twice-differs", other["account"])}
-    assert "in part 2" in "".join(one.message for one in faults)
+    odds = sync_whole.assemble(numbered(rows, pa.Table.from_pylist([other], schema=ROSTER)))
+    assert isinstance(odds, sync_whole.AtOdds)
+    assert {(one.code, one.account) for one in odds.faults} >= {("account-twice-differs", other["account"])}
+    assert "in part 2" in "".join(one.message for one in odds.faults)
+    assert odds.total == len(odds.faults)
 
 
 @given(rosters())
 def test_a_meter_that_stands_in_two_parts_is_named(rows: pa.Table) -> None:
-    faults = sync_file.assemble([rows, rows.slice(0, 1)])
-    assert isinstance(faults, tuple)
-    [one] = faults
+    odds = sync_whole.assemble(numbered(rows, rows.slice(0, 1)))
+    assert isinstance(odds, sync_whole.AtOdds)
+    [one] = odds.faults
     assert (one.code, one.account) == ("meter-twice", rows["account"][0].as_py())
+
+
+def test_of_very_many_that_are_at_odds_the_first_are_named_and_all_are_counted() -> None:
+    rows = [
+        {"account": f"{k:04}", "egs_duns": "799530915", "egs_name": "", "egs_start": None,
+         "account_status": "A", "customer_class": "RES", "load_profile": "", "bill_cycle": "", "zip": "77002",
+         "meter": "M", "meter_multiplier": "1", "channels": "4", "interval_seconds": 900, "ami": True}
+        for k in range(300)
+    ]  # fmt: skip
+    one = pa.Table.from_pylist(rows, schema=ROSTER)
+    other = pa.Table.from_pylist([row | {"egs_duns": ""} for row in rows], schema=ROSTER)
+    odds = sync_whole.assemble(numbered(one, other))
+    assert isinstance(odds, sync_whole.AtOdds)
+    assert odds.total == 600
+    assert [(one.account, one.code, one.found) for one in odds.faults[:3]] == [
+        ("0000", "account-twice-differs", "no EGS in part 2"),
+        ("0000", "meter-twice", "M in part 2"),
+        ("0001", "account-twice-differs", "no EGS in part 2"),
+    ]
+    assert (len(odds.faults), odds.faults[-1].account) == (100, "0049")

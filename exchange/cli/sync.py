@@ -10,7 +10,7 @@ from config.errors import OperatorError, RefusedError
 from exchange.cli import opened, options, show, sync_moves
 from exchange.cli.options import Asked
 from jobs import pipeline
-from jobs.rules import moves, ownership
+from jobs.rules import ownership
 from jobs.steps import sync as step
 from jobs.stores.ledger import syncs
 from jobs.stores.ledger.syncs import Sync
@@ -34,8 +34,8 @@ def list_all(asked: Asked, *, only: tuple[str, ...]) -> None:
         edcs = [edc.id for edc in opened.edcs(stores, only)] if only else []
         with stores.ledger.read() as tx:
             found = [one for one in syncs.listed(tx) if not edcs or one.edc in edcs]
-            there = {one.id: len(syncs.parts_of(tx, one.id)) for one in found}
-        answer = [_facts(one, there[one.id], asked, stores) for one in found]
+            there = syncs.parts_there(tx)
+        answer = [_facts(one, there.get(one.id, 0), asked, stores) for one in found]
     rows = [
         (
             one["id"],
@@ -68,10 +68,14 @@ def show_one(asked: Asked, *, sync_id: str) -> None:
         answer["parts_kept"] = parts
         answer["holders"] = []
         if one.path:
-            held = moves.counts(sync_moves.holders(one, stores=stores, now=asked.clock())["holder"])
+            has = sync_moves.between(None, one, stores=stores, now=asked.clock()).balances
             answer["holders"] = [
-                {"holder": holder, "name": sync_moves.name_of(holder, stores), "accounts": count}
-                for holder, count in sorted(held.items())
+                {
+                    "holder": each.holder,
+                    "name": sync_moves.name_of(each.holder, stores),
+                    "accounts": each.after,
+                }
+                for each in has
             ]
     facts = [(key.replace("_", " "), value) for key, value in answer.items() if not isinstance(value, list)]
     given = {part["part"]: part for part in parts}
@@ -105,9 +109,8 @@ def diff(asked: Asked, *, one: str, other: str | None, accounts: bool) -> None:
     """
     with opened.stores(asked) as stores:
         before, after = _pair(stores, one, other)
-        found = sync_moves.between(before, after, stores=stores, now=asked.clock())
-        answer = sync_moves.answer(before, after, found, accounts=accounts)
-        asked.show(answer, *sync_moves.readable(before, after, found, accounts=accounts))
+        found = sync_moves.between(before, after, accounts=accounts, stores=stores, now=asked.clock())
+        asked.show(sync_moves.answer(before, after, found), *sync_moves.readable(before, after, found))
 
 
 @options.command(
@@ -126,7 +129,7 @@ def approve(asked: Asked, *, sync_id: str, yes: bool, by: str | None) -> int:
             before = syncs.in_force(tx, held.edc)
         found = sync_moves.between(before, held, stores=stores, now=asked.clock())
         if not asked.json:
-            asked.show({}, *sync_moves.readable(before, held, found, accounts=False))
+            asked.show({}, *sync_moves.readable(before, held, found))
         if not yes and not click.confirm(f"Bring {held.id} into force?"):
             click.echo("Nothing was changed.")
             return 1
@@ -134,7 +137,7 @@ def approve(asked: Asked, *, sync_id: str, yes: bool, by: str | None) -> int:
         if isinstance(approved, step.NotHeld):
             raise _not_held(approved.sync)
         settled = opened.when_free(lambda: _settle(approved, asked, stores))
-        answer = {**_brief(settled), "moves": sync_moves.answer(before, held, found, accounts=False)["moves"]}
+        answer = {**_brief(settled), "moves": sync_moves.answer(before, held, found)["moves"]}
         said = (
             f"{settled.id} is in force."
             if settled.state == "in-force"

@@ -1,14 +1,17 @@
 """Who gains and who loses which accounts when one roster takes the place of another.
 
-Holders are named in words: the id of an EGS that is a partner and of record today; or why none is, as
-`default service`, `unclaimed 123456789`, `not yet champion`; or `not in the roster`.
+Both are looked at side by side, a stretch of accounts at a time. Holders are named in words: the id of an
+EGS that is a partner and of record today; or why none is, as `default service`, `unclaimed 123456789`,
+`not yet champion`; or `not in the roster`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,25 +20,44 @@ from jobs.rules.ownership import Nobody
 
 DEFAULT_SERVICE = "default service"
 NOT_THERE = "not in the roster"
-HOLDERS = pa.schema([pa.field("account", pa.string()), pa.field("holder", pa.string())])
+_WORD = pa.dictionary(pa.int32(), pa.string())
+HOLDERS = pa.schema([pa.field("account", pa.string()), pa.field("holder", _WORD)])
+CHANGES = pa.schema([pa.field("account", pa.string()), pa.field("was", _WORD), pa.field("becomes", _WORD)])
+Codes = npt.NDArray[np.int32]
 
 
-def holders(accounts: pa.Table, *, egss: Mapping[str, str], today: date) -> pa.Table:
-    """Who holds each account of a roster (`HOLDERS`). `accounts`: account, egs_duns, egs_start, each account
-    once; `egss`: the ids of the partners that are EGSs, by DUNS.
+def taken(before: pa.Table, after: pa.Table, *, today: date) -> int:
+    """How many accounts of `before` have another EGS, or none, in `after`; one that starts later is none.
+    Both: account, egs_duns, egs_start, each account once.
     """
-    standing = accounts.append_column("known", pa.repeat(True, len(accounts)))
-    duns = list(egss)
-    owners = ownership.of_record(standing=standing, egs_duns=duns, today=today)
-    later = (owners.place == Nobody.NOT_YET).astype(np.int64)
-    said = pc.fill_null(owners.duns, "").dictionary_encode()
-    codes = said.indices.to_numpy().astype(np.int64) * 2 + later
-    kinds, which = np.unique(codes, return_inverse=True)
-    words = [_words(said.dictionary[int(kind) // 2].as_py(), egss, later=bool(kind % 2)) for kind in kinds]
-    holder = pa.array(words, pa.string()).take(pa.array(which))
-    return pa.Table.from_arrays(
-        [accounts["account"].combine_chunks().cast(pa.string()), holder], schema=HOLDERS
-    )
+    then = after.select(["egs_duns", "egs_start"])
+    if not before["account"].equals(after["account"]):
+        then = then.take(_places(before["account"], after["account"]))
+    stays = pc.equal(*(rows["egs_duns"].cast(pa.string()) for rows in (before, then)))
+    sooner_or_later = pc.equal(*(_is_later(rows["egs_start"], today) for rows in (before, then)))
+    return len(before) - (pc.sum(pc.and_(pc.fill_null(stays, False), sooner_or_later)).as_py() or 0)
+
+
+def _is_later(start: pa.ChunkedArray, today: date) -> pa.ChunkedArray:
+    return pc.fill_null(pc.greater(start, pa.scalar(today, pa.date32())), False)
+
+
+def _places(accounts: pa.ChunkedArray, among: pa.ChunkedArray) -> pa.Array:
+    """Where each account stands among others; null where it does not."""
+    found = pc.index_in(accounts, value_set=among.combine_chunks())
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def holders(standing: pa.Table, *, egss: Mapping[str, str], today: date) -> pa.Table:
+    """Who holds each account (`HOLDERS`). `standing`: account, known, egs_duns, egs_start, each account once;
+    `egss`: the ids of the partners that are EGSs, by DUNS.
+    """
+    owners = ownership.of_record(standing=standing, egs_duns=list(egss), today=today)
+    duns = owners.duns.dictionary.to_pylist()
+    words = [_words(each, egss, later=later) for later in (False, True) for each in duns]
+    codes = owners.duns.indices.to_numpy() + len(duns) * (owners.place == Nobody.NOT_YET)
+    holder = _in_words(codes.astype(np.int32), words)
+    return pa.Table.from_arrays([standing["account"].combine_chunks(), holder], schema=HOLDERS)
 
 
 def _words(duns: str, egss: Mapping[str, str], *, later: bool) -> str:
@@ -44,6 +66,51 @@ def _words(duns: str, egss: Mapping[str, str], *, later: bool) -> str:
     if later:
         return f"not yet {egss.get(duns, duns)}"
     return egss.get(duns, f"unclaimed {duns}")
+
+
+def _in_words(codes: Codes, words: list[str]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words, pa.string()))
+
+
+def between(before: pa.Table, after: pa.Table) -> pa.Table:
+    """From whom to whom each account of a stretch goes that stands in either (`CHANGES`); most stay."""
+    had, has = before["account"], after["account"]
+    was, were = _coded(before["holder"])
+    becomes, become = _coded(after["holder"])
+    if had.equals(has):
+        accounts = has.combine_chunks()
+    else:
+        gone = pc.invert(pc.is_in(had, value_set=has.combine_chunks()))
+        places = pc.fill_null(_places(has, had), len(had)).to_numpy()
+        left = np.flatnonzero(gone.to_numpy())
+        accounts = pa.concat_arrays([*has.chunks, *had.filter(gone).chunks])
+        was = np.append(was, len(were)).astype(np.int32)[np.concatenate([places, left])]
+        becomes = np.append(becomes, np.full(len(left), len(become), np.int32))
+    columns = [_in_words(was, [*were, NOT_THERE]), _in_words(becomes, [*become, NOT_THERE])]
+    return pa.Table.from_arrays([accounts, *columns], schema=CHANGES)
+
+
+def _coded(holder: pa.ChunkedArray) -> tuple[Codes, list[str]]:
+    whole = holder.combine_chunks()
+    codes: Codes = whole.indices.to_numpy()
+    return codes, whole.dictionary.to_pylist()
+
+
+def count(changes: pa.Table) -> Counter[tuple[str, str]]:
+    """How many accounts go from whom to whom, those that stay among them."""
+    was, were = _coded(changes["was"])
+    becomes, become = _coded(changes["becomes"])
+    counted = np.bincount(was.astype(np.int64) * len(become) + becomes, minlength=1)
+    found: Counter[tuple[str, str]] = Counter()
+    for pair in np.flatnonzero(counted).tolist():
+        found[were[pair // len(become)], become[pair % len(become)]] += int(counted[pair])
+    return found
+
+
+def moved(changes: pa.Table) -> pa.Table:
+    """Of changes, those that are: each account that changes hands (account, was, becomes: strings)."""
+    words = changes.cast(pa.schema([(name, pa.string()) for name in CHANGES.names]))
+    return words.filter(pc.not_equal(words["was"], words["becomes"])).sort_by("account")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,54 +126,40 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moves:
-    """What is different: each account that changes hands (account, was, becomes: strings), in their order."""
+    """How many accounts go from whom to whom; those that stay are counted as going to who has them.
+    `accounts`: each of those that change hands (`moved`), where that was asked for.
+    """
 
-    accounts: pa.Table
-    balances: tuple[Balance, ...]
-    before: int  # accounts in the roster before
+    counted: Mapping[tuple[str, str], int]
+    accounts: pa.Table | None = None
+
+    @property
+    def before(self) -> int:
+        """The accounts in the roster before."""
+        return sum(n for (was, _), n in self.counted.items() if was != NOT_THERE)
+
+    @property
+    def number(self) -> int:
+        """The accounts that change hands."""
+        return sum(n for _, _, n in self.pairs)
 
     @property
     def pairs(self) -> list[tuple[str, str, int]]:
         """From whom to whom how many accounts go, the most first."""
-        counted = self.accounts.group_by(["was", "becomes"]).aggregate([([], "count_all")])
-        rows = counted.select(["was", "becomes", "count_all"]).to_pylist()
-        return sorted(
-            ((row["was"], row["becomes"], row["count_all"]) for row in rows),
-            key=lambda pair: (-pair[2], pair),
-        )
+        rows = [(was, becomes, n) for (was, becomes), n in self.counted.items() if was != becomes]
+        return sorted(rows, key=lambda pair: (-pair[2], pair))
 
-
-def between(before: pa.Table, after: pa.Table) -> Moves:
-    """What changes from one table of `HOLDERS` to the other."""
-    joined = before.rename_columns(["account", "was"]).join(
-        after.rename_columns(["account", "becomes"]), "account", join_type="full outer"
-    )
-    whole = pa.table(
-        {
-            "account": joined["account"],
-            "was": pc.fill_null(joined["was"], NOT_THERE),
-            "becomes": pc.fill_null(joined["becomes"], NOT_THERE),
-        }
-    )
-    moved = whole.filter(pc.not_equal(whole["was"], whole["becomes"])).sort_by("account")
-    return Moves(accounts=moved, balances=tuple(_balances(before, after, moved)), before=len(before))
-
-
-def _balances(before: pa.Table, after: pa.Table, moved: pa.Table) -> Sequence[Balance]:
-    had, has = counts(before["holder"]), counts(after["holder"])
-    lost, gained = counts(moved["was"]), counts(moved["becomes"])
-    return [
-        Balance(
-            holder=holder,
-            before=had.get(holder, 0),
-            loses=lost.get(holder, 0),
-            gains=gained.get(holder, 0),
-            after=has.get(holder, 0),
-        )
-        for holder in sorted(had.keys() | has.keys())
-    ]
-
-
-def counts(words: pa.ChunkedArray | pa.Array) -> dict[str, int]:
-    """How often each word stands there."""
-    return {row["values"]: row["counts"] for row in pc.value_counts(words).to_pylist()}
+    @property
+    def balances(self) -> list[Balance]:
+        """What each holder has of it, by name."""
+        had, has, lost, gained = (Counter[str]() for _ in range(4))
+        for (was, becomes), n in self.counted.items():
+            had[was] += n
+            has[becomes] += n
+            if was != becomes:
+                lost[was] += n
+                gained[becomes] += n
+        return [
+            Balance(holder=one, before=had[one], loses=lost[one], gains=gained[one], after=has[one])
+            for one in sorted((had.keys() | has.keys()) - {NOT_THERE})
+        ]

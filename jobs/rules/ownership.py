@@ -5,10 +5,11 @@ roster does not know is in suspense; one whose EGS is no partner is unclaimed; o
 that starts later, is nobody's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -32,23 +33,38 @@ class Owners:
     """
 
     place: npt.NDArray[np.int32]
-    duns: pa.Array
+    duns: pa.DictionaryArray
 
 
 def of_record(*, standing: pa.Table, egs_duns: Sequence[str], today: date) -> Owners:
     """Who is of record for each row of `standing` (known, egs_duns, egs_start), among `egs_duns`."""
     said = standing["egs_duns"].combine_chunks()
-    place = pc.index_in(said, value_set=pa.array(egs_duns, pa.string()))
-    owner: npt.NDArray[np.int32] = (
-        pc.fill_null(place, int(Nobody.UNCLAIMED)).to_numpy(zero_copy_only=False).astype(np.int32)
+    said = said if pa.types.is_dictionary(said.type) else said.dictionary_encode()
+    place = pc.fill_null(
+        pc.index_in(said.dictionary, value_set=pa.array(egs_duns, pa.string())), Nobody.UNCLAIMED
     )
-    start = standing["egs_start"].combine_chunks()
-    later = pc.fill_null(pc.greater(start, pa.scalar(today, pa.date32())), False)
-    none = pc.fill_null(pc.equal(said, ""), True)
-    owner[later.to_numpy(zero_copy_only=False)] = Nobody.NOT_YET
-    owner[none.to_numpy(zero_copy_only=False)] = Nobody.DEFAULT_SERVICE
+    by_word = pc.if_else(pc.equal(said.dictionary, ""), Nobody.DEFAULT_SERVICE, place)
+    each = pc.fill_null(by_word.take(said.indices), Nobody.DEFAULT_SERVICE)
+    owner: npt.NDArray[np.int32] = each.to_numpy(zero_copy_only=False).astype(np.int32)
+    later = pc.fill_null(pc.greater(standing["egs_start"], pa.scalar(today, pa.date32())), False)
+    owner[later.to_numpy() & (owner != Nobody.DEFAULT_SERVICE)] = Nobody.NOT_YET
     owner[~standing["known"].to_numpy()] = Nobody.SUSPENSE
     return Owners(place=owner, duns=said)
+
+
+def shared_out(
+    stretches: Iterable[pa.Table], *, egs_duns: Sequence[str], today: date
+) -> list[pa.ChunkedArray]:
+    """The accounts of which each of `egs_duns` is of record. `stretches`: account, known, egs_duns, egs_start."""
+    found: list[list[pa.Array]] = [[] for _ in egs_duns]
+    for stretch in stretches:
+        place = of_record(standing=stretch, egs_duns=egs_duns, today=today).place
+        order = np.argsort(place, kind="stable")
+        accounts = stretch["account"].combine_chunks().take(order)
+        marks = np.searchsorted(place[order], np.arange(len(egs_duns) + 1))
+        for theirs, (begin, end) in zip(found, pairwise(marks), strict=True):
+            theirs.append(accounts.slice(begin, end - begin))
+    return [pa.chunked_array(theirs, pa.string()) for theirs in found]
 
 
 def is_stale(*, as_of: date, today: date, max_age_days: int) -> bool:

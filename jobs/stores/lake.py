@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.stores import files
+from schemas import sync_file
 from schemas.block import METER_FIELDS
 
 ROW_GROUP = 5_000
-_WORDS = ["edc", "channel", "stamp", "origin", "drop_id", *METER_FIELDS]
+_WORDS = {"edc", "channel", "stamp", "origin", "drop_id", *METER_FIELDS, *sync_file.WORDS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,16 @@ class Written:
     path: str
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A row group of a Parquet file: so many rows, of the accounts from `low` to `high`."""
+
+    number: int
+    rows: int
+    low: str
+    high: str
 
 
 class Lake:
@@ -40,24 +51,43 @@ class Lake:
         self, table: pa.Table, *, path: str, metadata: Mapping[str, str], row_group: int = ROW_GROUP
     ) -> Written:
         """Write a table below the lake, whole and durable, with the metadata in its footer."""
+        return self.write_stretches(
+            [table], schema=table.schema, path=path, metadata=metadata, row_group=row_group
+        )
+
+    def write_stretches(
+        self,
+        stretches: Iterable[pa.Table],
+        *,
+        schema: pa.Schema,
+        path: str,
+        metadata: Mapping[str, str],
+        row_group: int = ROW_GROUP,
+    ) -> Written:
+        """Write tables of one schema, one behind the other, as one file: what is too big to be held. It
+        is whole and durable, or not there: also when what makes the stretches raises.
+        """
         aside = self.root / ".staging" / path.replace("/", "!")
         aside.parent.mkdir(parents=True, exist_ok=True)
-        stamped = table.replace_schema_metadata({f"meterhub.{k}": v for k, v in metadata.items()})
-        pq.write_table(
-            stamped,
-            aside,
-            compression="zstd",
-            row_group_size=row_group,
-            use_dictionary=[name for name in _WORDS if name in table.schema.names],
-            write_statistics=["account"],
-        )
-        digest = hashlib.sha256()
-        with aside.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        size = aside.stat().st_size
-        files.settle(aside, self.root / path)
-        return Written(path=path, bytes=size, sha256=digest.hexdigest())
+        stamped = schema.with_metadata({f"meterhub.{k}": v for k, v in metadata.items()})
+        try:
+            with pq.ParquetWriter(
+                aside,
+                stamped,
+                compression="zstd",
+                use_dictionary=[name for name in _WORDS if name in schema.names],
+                write_statistics=["account"],
+            ) as file:
+                for stretch in stretches:
+                    file.write_table(stretch, row_group_size=row_group)
+            with aside.open("rb") as written:
+                sha256 = hashlib.file_digest(written, "sha256").hexdigest()
+            size = aside.stat().st_size
+            files.settle(aside, self.root / path)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        return Written(path=path, bytes=size, sha256=sha256)
 
     def read(
         self, path: str, *, columns: Sequence[str], low: str | None = None, high: str | None = None
@@ -67,11 +97,28 @@ class Lake:
             groups = list(_touching(file.metadata, low, high))
             return file.read_row_groups(groups, columns=list(columns), use_threads=False)
 
-    def row_groups(self, path: str, *, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Columns of one file, a row group at a time: for what is too big to be held."""
+    def row_groups(self, path: str, *, columns: Sequence[str], at_once: int = 1) -> Iterator[pa.Table]:
+        """Columns of one file, so many row groups at a time: for what is too big to be held."""
         with pq.ParquetFile(self.root / path) as file:
-            for group in range(file.num_row_groups):
-                yield file.read_row_group(group, columns=list(columns), use_threads=False)
+            for begin in range(0, file.num_row_groups, at_once):
+                some = range(begin, min(begin + at_once, file.num_row_groups))
+                yield file.read_row_groups(list(some), columns=list(columns), use_threads=False)
+
+    def groups(self, path: str) -> list[Group]:
+        """The row groups of a file."""
+        metadata = pq.read_metadata(self.root / path)
+        account = metadata.schema.names.index("account")
+        found = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        return [
+            Group(number=number, rows=one.num_rows, low=ends.min, high=ends.max)
+            for number, one in enumerate(found)
+            if (ends := one.column(account).statistics) is not None
+        ]
+
+    def read_groups(self, path: str, *, columns: Sequence[str], numbers: Sequence[int]) -> pa.Table:
+        """Columns of some row groups of a file."""
+        with pq.ParquetFile(self.root / path) as file:
+            return file.read_row_groups(list(numbers), columns=list(columns), use_threads=False)
 
     def read_accounts(self, path: str, *, columns: Sequence[str], accounts: pa.Array) -> pa.Table:
         """Columns of the rows of one file whose account is among `accounts`."""

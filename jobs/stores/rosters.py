@@ -1,17 +1,31 @@
-"""Rosters: what a meter data sync says, one Parquet file a sync, sorted by account."""
+"""Rosters: what a meter data sync says, one Parquet file a sync, sorted by account.
 
-from collections.abc import Iterator
-from datetime import date
+A roster may name many millions of accounts. It is read by ranges of accounts, or all of it stretch by stretch.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.stores.ahead import ahead
 from jobs.stores.lake import Lake
 
 ROW_GROUP = 20_000
-_OWNERSHIP = ("account", "egs_duns", "egs_start")
+STRETCH = 5  # row groups
+# How accounts stand: whether the roster knows them; their EGS's DUNS, empty for none; from when it is theirs.
+STANDING = pa.schema(
+    [
+        pa.field("account", pa.string()),
+        pa.field("known", pa.bool_()),
+        pa.field("egs_duns", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("egs_start", pa.date32()),
+    ]
+)
+_STORED = ("account", "egs_duns", "egs_start")
 
 
 class Roster:
@@ -30,41 +44,62 @@ class Roster:
         (date32, null when unknown or not said), in the order asked.
         """
         if len(accounts) == 0:
-            return _standing(pa.table({name: [] for name in _OWNERSHIP}), accounts)
+            return _standing(pa.table({name: [] for name in _STORED}), accounts)
         ends = pc.min_max(accounts)
-        rows = self._lake.read(
-            self.path, columns=_OWNERSHIP, low=ends["min"].as_py(), high=ends["max"].as_py()
-        )
+        rows = self._lake.read(self.path, columns=_STORED, low=ends["min"].as_py(), high=ends["max"].as_py())
         return _standing(rows, accounts)
 
-    def standings(self) -> Iterator[tuple[pa.Array, pa.Table]]:
-        """All accounts, each once, and how they stand (as `standing_of` has it), stretch by stretch."""
+    def stretches(self) -> Iterator[pa.Table]:
+        """All accounts in order, each once, and how they stand (`STANDING`), stretch by stretch, read ahead."""
         last = None
-        for rows in self._lake.row_groups(self.path, columns=_OWNERSHIP):
-            account = rows["account"].cast(pa.string()).combine_chunks()
-            if not len(account):
+        for rows in ahead(self._lake.row_groups(self.path, columns=_STORED, at_once=STRETCH)):
+            if not len(rows):
                 continue
-            # Sorted, so that an account's meters stand together; the first one speaks for it.
-            first = pc.not_equal(account[1:], account[:-1])
-            new = pa.concat_arrays([pa.array([account[0].as_py() != last]), first])
-            last = account[-1].as_py()
-            yield (
-                account.filter(new),
-                pa.table(
-                    {
-                        "known": pa.repeat(True, pc.sum(new).as_py() or 0),
-                        "egs_duns": rows["egs_duns"].cast(pa.string()).filter(new),
-                        "egs_start": rows["egs_start"].cast(pa.date32()).filter(new),
-                    }
-                ),
+            accounts = rows["account"].cast(pa.string()).combine_chunks()
+            said = rows["egs_duns"]
+            if not pa.types.is_dictionary(said.type):
+                said = said.dictionary_encode()
+            stretch = pa.table(
+                [accounts, pa.repeat(True, len(rows)), said.combine_chunks(), rows["egs_start"]],
+                schema=STANDING,
             )
+            stretch = once(stretch)
+            if last is not None and accounts[0].as_py() == last:
+                stretch = stretch.slice(1)
+            last = accounts[-1].as_py()
+            if len(stretch):
+                yield stretch
 
-    def accounts(self) -> pa.Table:
-        """All of it: account, egs_duns, egs_start and egs_name, each account once."""
-        rows = self._lake.read(self.path, columns=(*_OWNERSHIP, "egs_name"))
-        account = rows["account"].cast(pa.string()).combine_chunks()
-        again = pc.equal(account[1:], account[:-1])  # sorted, so that its meters stand together
-        return rows.filter(pa.concat_arrays([pa.array([True][: len(rows)]), pc.invert(again)]))
+
+def once(rows: pa.Table) -> pa.Table:
+    """Of rows sorted by account, the first of each account: it speaks for its other meters, too."""
+    account = rows["account"]
+    new = pc.not_equal(account[1:], account[:-1])
+    if pc.all(new, min_count=0).as_py():
+        return rows
+    return rows.filter(pa.chunked_array([pa.array([True]), *new.chunks]))
+
+
+def beside(some: Iterable[pa.Table], others: Iterable[pa.Table]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Two readings in the order of accounts, side by side: with each stretch of `others` the rows of `some`
+    (`STANDING`) up to its last account; at the end, what `some` has behind it.
+    """
+    coming = chain(some)
+    held = STANDING.empty_table()
+    for stretch in others:
+        last = stretch["account"][-1].as_py()
+        read = [held]
+        while not len(read[-1]) or read[-1]["account"][-1].as_py() <= last:
+            if (more := next(coming, None)) is None:
+                break
+            read.append(more)
+        rows = pa.concat_tables(read)
+        count = pc.sum(pc.less_equal(rows["account"], last)).as_py() or 0
+        yield rows.slice(0, count), stretch
+        held = rows.slice(count)
+    for rows in chain([held], coming):
+        if len(rows):
+            yield rows, held.slice(len(held))
 
 
 def _standing(rows: pa.Table, accounts: pa.Array | pa.ChunkedArray) -> pa.Table:
@@ -79,32 +114,6 @@ def _standing(rows: pa.Table, accounts: pa.Array | pa.ChunkedArray) -> pa.Table:
             "egs_start": rows["egs_start"].cast(pa.date32()).take(places),
         }
     )
-
-
-def moved_accounts(before: Roster, after: Roster, *, today: date) -> int:
-    """How many accounts of `before` have another EGS, or none, in `after`; one that starts later is none."""
-    query = """
-        with old as (
-            select distinct account, egs_duns, coalesce(egs_start > $today, false) as later
-            from read_parquet($before)
-        ), new as (
-            select distinct account, egs_duns, coalesce(egs_start > $today, false) as later
-            from read_parquet($after)
-        )
-        select count(*) from old left join new using (account)
-        where new.egs_duns is distinct from old.egs_duns or new.later is distinct from old.later
-    """
-    with duckdb.connect() as sql:
-        given = {"before": str(before.file), "after": str(after.file), "today": today}
-        row = sql.execute(query, given).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def due_blocks(roster: Roster) -> int:
-    """How many blocks a night should bring: the channels of active accounts with an AMI meter."""
-    with duckdb.connect() as sql:
-        return len(due(sql, roster))
 
 
 def due(sql: duckdb.DuckDBPyConnection, roster: Roster) -> duckdb.DuckDBPyRelation:

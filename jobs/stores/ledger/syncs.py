@@ -89,6 +89,12 @@ def parts_of(tx: Connection, sync_id: str) -> list[Any]:
     return list(tx.execute(query.where(_part.c.sync_id == sync_id).order_by(_part.c.part)))
 
 
+def parts_there(tx: Connection) -> dict[str, int]:
+    """How many parts have come, by sync."""
+    query = select(_part.c.sync_id, func.count().label("parts")).group_by(_part.c.sync_id)
+    return {row.sync_id: row.parts for row in tx.execute(query)}
+
+
 def keep_parts_again(tx: Connection, sync: Sync) -> bool:
     """Add the parts that a forming sync lacks and that came as duplicates of parts of another sync of its
     date, since that was complete. Says whether all parts are there now.

@@ -7,28 +7,21 @@ What partners are told is laid before the transaction that makes it true has end
 is followed by the same step once more, and one behind it could leave a partner untold.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from itertools import pairwise
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection
 
-from config.errors import PartnerError
-from config.partners import Partner, Partners
-from jobs.rules import ownership
-from jobs.stores import circumstances, layout
+from config.partners import Partner
+from jobs.steps.sync import judge, losses
+from jobs.stores import circumstances, layout, sync_parts
 from jobs.stores.ledger import claims, drops, events, outbox, syncs
-from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
-from jobs.stores.outbound import read_contents
-from jobs.stores.rosters import ROW_GROUP, Roster, due_blocks, moved_accounts
+from jobs.stores.rosters import Roster
 from schemas import receipt, sync_file
 from schemas.drop import Drop, Outcome, Stage
-from schemas.fault import Fault
+from schemas.sync_whole import NONE, AtOdds
 from schemas.usage_day import local_date
 
 
@@ -61,7 +54,6 @@ class NotTaken:
     """The sync is at fault, or older than the one in force, which stays."""
 
     sync: Sync
-    faults: tuple[Fault, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +74,8 @@ Settled = InForce | Held | NotTaken | Busy | AlreadySettled
 
 def keep(drop: Drop, part: sync_file.Part, *, stores: Stores, now: datetime) -> Kept:
     """Keep one good part."""
-    path = f"syncs/parts/{drop.partner}.{drop.id}.parquet"
-    written = stores.lake.write_blocks(
-        part.rows,
-        path=path,
-        metadata={"kind": "sync-part", "edc": drop.partner, "drop_id": drop.id, "as_of": str(part.as_of)},
-        row_group=ROW_GROUP,
+    written = sync_parts.keep(
+        part.rows, edc=drop.partner, drop_id=drop.id, as_of=part.as_of, lake=stores.lake
     )
     with stores.ledger.write() as tx:
         sync = syncs.forming(tx, edc=drop.partner, as_of=part.as_of, parts=part.parts, at=now)
@@ -190,61 +178,46 @@ def _judge(
     """Join the parts and look for what speaks against the whole."""
     with stores.ledger.read() as tx:
         parts = syncs.parts_of(tx, sync.id)
-    tables = [stores.lake.read(part.path, columns=sync_file.ROSTER.names) for part in parts]
-    roster = sync_file.assemble(tables)
-    if isinstance(roster, tuple):
-        return _not_taken(sync, "rejected", roster[0].message, stores=stores, now=now, faults=roster)
-    written = stores.lake.write_blocks(
-        roster,
-        path=f"syncs/{sync.id}.parquet",
-        metadata={"kind": "roster", "edc": sync.edc, "sync_id": sync.id, "as_of": str(sync.as_of)},
-        row_group=ROW_GROUP,
+    assembled = judge.assemble(
+        sync,
+        {part.part: part.path for part in parts},
+        before=None if before is None else Roster(stores.lake, before.path),
+        today=_today(edc, now),
+        lake=stores.lake,
     )
-    new = Roster(stores.lake, written.path)
-    moved = 0
-    if before is not None:
-        moved = moved_accounts(Roster(stores.lake, before.path), new, today=_today(edc, now))
-    share = moved / before.accounts if before is not None and before.accounts else 0.0
-    known = {
-        "path": written.path,
-        "sha256": written.sha256,
-        "rows": len(roster),
-        "accounts": pc.count_distinct(roster["account"]).as_py(),
-        "due": due_blocks(new),
-        "moved": moved,
-        "share_moved": share,
-    }
+    if isinstance(assembled, AtOdds):
+        why = assembled.faults[0].message
+        return _not_taken(sync, "rejected", why, stores=stores, now=now, odds=assembled)
+    written, counts = assembled
+    share = counts.moved / before.accounts if before is not None and before.accounts else 0.0
+    known = asdict(counts) | {"path": written.path, "sha256": written.sha256, "share_moved": share}
     lake = {written.path: written.sha256}
     with stores.ledger.write() as tx:
         under = circumstances.note(tx, stores=stores, at=now)
         if share > stores.settings.sync.brake:
-            why = f"it moves {moved} accounts, {share:.1%}"
-            say = {"moved": moved, "share": round(share, 4), "lake": lake, "under": under}
+            why = f"it moves {counts.moved} accounts, {share:.1%}"
+            say = {"moved": counts.moved, "share": round(share, 4), "lake": lake, "under": under}
             held = syncs.move(tx, sync, "held", event="sync.held", at=now, say=say, why=why, **known)
             _report(tx, held, stores=stores, now=now)
             return Held(sync=held)
-        say = {"rows": len(roster), "lake": lake, "under": under}
+        say = {"rows": counts.rows, "lake": lake, "under": under}
         return syncs.move(tx, sync, "withdrawing", event="sync.assembled", at=now, say=say, **known)
 
 
 def _not_taken(
-    sync: Sync, state: str, why: str, *, stores: Stores, now: datetime, faults: tuple[Fault, ...] = ()
+    sync: Sync, state: str, why: str, *, stores: Stores, now: datetime, odds: AtOdds = NONE
 ) -> NotTaken:
     event = "sync.rejected" if state == "rejected" else "sync.outdated"
     with stores.ledger.write() as tx:
         say = {"why": why, "under": circumstances.note(tx, stores=stores, at=now)}
         moved = syncs.move(tx, sync, state, event=event, at=now, say=say, why=why[:500])
-        _report(tx, moved, stores=stores, now=now, faults=faults)
-    return NotTaken(sync=moved, faults=faults)
+        _report(tx, moved, stores=stores, now=now, odds=odds)
+    return NotTaken(sync=moved)
 
 
 def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, now: datetime) -> InForce:
-    lost = _files_with_lost_accounts(sync, edc, stores=stores, now=now)
-    told_so = []
-    for file in lost:
-        layout.take_away(file, stores=stores)
-        told = replace(file, withdrawn_at=now, withdrawn_by=sync.id)
-        told_so.append(layout.lay_manifest(told, stores=stores, laid_out_at=now))
+    lost = losses.files(sync, edc, today=_today(edc, now), stores=stores)
+    told_so = losses.take_away(lost, by=sync, stores=stores, now=now)
     with stores.ledger.write() as tx:
         for file, manifest in zip(lost, told_so, strict=True):
             file_due = file.collected_at is None
@@ -282,55 +255,12 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
     return InForce(sync=sync, withdrawn=len(lost))
 
 
-def _files_with_lost_accounts(
-    sync: Sync, edc: Partner, *, stores: Stores, now: datetime
-) -> list[OutboundFile]:
-    """The outbound files that hold an account of which, by this sync, their EGS is not of record."""
-    partners = stores.partners.current()
-    with stores.ledger.read() as tx:
-        live = outbox.live(tx, edc=edc.id)
-    if unknown := sorted({file.egs for file in live} & partners.left_out):
-        # By a mistake in its file an EGS loses nothing, and it is shown nothing that it should lose.
-        raise PartnerError(
-            "partner-left-out",
-            f"{sync.id} cannot come into force: {', '.join(unknown)} has files of {edc.id}'s accounts, and "
-            "its partner's file cannot be taken",
-            "mend its file, then: meterhub sweep",
-        )
-    holders = sorted({file.egs for file in live if partners.get(file.egs) is not None})
-    accounts_of = _accounts_of(holders, Roster(stores.lake, sync.path), partners, today=_today(edc, now))
-    lost = []
-    for file in live:
-        held = pc.unique(read_contents(layout.contents_path(file, stores=stores))["account"])
-        theirs = accounts_of.get(file.egs, pa.array([], pa.string()))
-        if not pc.all(pc.is_in(held, value_set=theirs), min_count=0).as_py():
-            lost.append(file)
-    return lost
-
-
-def _accounts_of(
-    egss: list[str], roster: Roster, partners: Partners, *, today: date
-) -> dict[str, pa.ChunkedArray]:
-    """The accounts of which each EGS is of record. The roster is read once, whatever the number of files."""
-    duns = [partners.by_id[egs].duns for egs in egss]
-    found: list[list[pa.Array]] = [[pa.array([], pa.string())] for _ in egss]
-    for accounts, standing in roster.standings() if egss else ():
-        place = ownership.of_record(standing=standing, egs_duns=duns, today=today).place
-        order = np.argsort(place, kind="stable")
-        marks = np.searchsorted(place[order], np.arange(len(egss) + 1))
-        for egs, (begin, end) in enumerate(pairwise(marks)):
-            found[egs].append(accounts.take(order[begin:end]))
-    return {egs: pa.chunked_array(pieces) for egs, pieces in zip(egss, found, strict=True)}
-
-
 def _today(edc: Partner, now: datetime) -> date:
     assert edc.zone is not None  # every EDC has one (config.partners)
     return local_date(now, edc.zone)
 
 
-def _report(
-    tx: Connection, sync: Sync, *, stores: Stores, now: datetime, faults: tuple[Fault, ...] = ()
-) -> None:
+def _report(tx: Connection, sync: Sync, *, stores: Stores, now: datetime, odds: AtOdds = NONE) -> None:
     """Tell the EDC what became of its sync as a whole: `reports/<sync id>.sync.json`."""
     content = {
         "sync": sync.id,
@@ -341,7 +271,8 @@ def _report(
         "accounts": sync.accounts,
         "moved": sync.moved,
         "in_force_at": None if sync.in_force_at is None else receipt.instant(sync.in_force_at),
-        "faults": [receipt.fault(fault) for fault in faults],
+        "faults": [receipt.fault(fault) for fault in odds.faults],
+        "faults_total": odds.total,
     }
     laid = stores.mailboxes.lay(sync.edc, "reports", f"{sync.id}.sync.json", content)
     events.laid(tx, laid, at=now, about=sync.id)

@@ -1,0 +1,84 @@
+"""Find the outbound files that hold what their EGS loses by a sync, and take them away."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from config.errors import PartnerError
+from config.partners import Partner
+from jobs.rules import ownership
+from jobs.stores import layout
+from jobs.stores.ledger import outbox
+from jobs.stores.ledger.outbox import OutboundFile
+from jobs.stores.ledger.syncs import Sync
+from jobs.stores.mailboxes import Laid
+from jobs.stores.opened import Stores
+from jobs.stores.outbound import read_contents
+from jobs.stores.rosters import Roster
+
+_AT_ONCE = 2_000_000  # blocks whose accounts are looked up in one go: 50 MB
+
+
+def files(sync: Sync, edc: Partner, *, today: date, stores: Stores) -> list[OutboundFile]:
+    """The outbound files that hold an account of which, by this sync, their EGS is not of record."""
+    partners = stores.partners.current()
+    with stores.ledger.read() as tx:
+        live = outbox.live(tx, edc=edc.id)
+    if unknown := sorted({file.egs for file in live} & partners.left_out):
+        # By a mistake in its file an EGS loses nothing, and it is shown nothing that it should lose.
+        raise PartnerError(
+            "partner-left-out",
+            f"{sync.id} cannot come into force: {', '.join(unknown)} has files of {edc.id}'s accounts, and "
+            "its partner's file cannot be taken",
+            "mend its file, then: meterhub sweep",
+        )
+    holders = sorted({file.egs for file in live if partners.get(file.egs) is not None})
+    accounts_of: dict[str, pa.ChunkedArray] = {}
+    if holders:
+        duns = [partners.by_id[egs].duns for egs in holders]
+        standing = Roster(stores.lake, sync.path).stretches()
+        shares = ownership.shared_out(standing, egs_duns=duns, today=today)
+        accounts_of = dict(zip(holders, shares, strict=True))
+    none = pa.chunked_array([], pa.string())
+    return [
+        file
+        for some in _some(live)
+        for file, loses in zip(some, _lose(some, accounts_of.get(some[0].egs, none), stores), strict=True)
+        if loses
+    ]
+
+
+def take_away(lost: list[OutboundFile], *, by: Sync, stores: Stores, now: datetime) -> list[Laid]:
+    """Take files away; their manifests, which stay and say so."""
+    laid = []
+    for file in lost:
+        layout.take_away(file, stores=stores)
+        told = replace(file, withdrawn_at=now, withdrawn_by=by.id)
+        laid.append(layout.lay_manifest(told, stores=stores, laid_out_at=now))
+    return laid
+
+
+def _some(live: list[OutboundFile]) -> Iterator[list[OutboundFile]]:
+    """Files, sorted by EGS, some of one EGS at a time."""
+    some: list[OutboundFile] = []
+    for file in live:
+        if some and (file.egs != some[0].egs or sum(one.blocks for one in some) + file.blocks > _AT_ONCE):
+            yield some
+            some = []
+        some.append(file)
+    if some:
+        yield some
+
+
+def _lose(some: list[OutboundFile], theirs: pa.ChunkedArray, stores: Stores) -> list[bool]:
+    """Whether each of an EGS's files holds any account that is not among `theirs`."""
+    held = [read_contents(layout.contents_path(file, stores=stores))["account"] for file in some]
+    accounts = pa.chunked_array([chunk for column in held for chunk in column.chunks], pa.string())
+    strange = ~pc.is_in(accounts, value_set=theirs).to_numpy()
+    before = np.append(0, np.cumsum(strange))
+    ends = np.cumsum([len(column) for column in held])
+    return [bool(count) for count in np.diff(before[np.append(0, ends)])]
