@@ -77,7 +77,7 @@ def names(tx: Connection, *, edc: str, day: date) -> dict[str, str]:
     """The drops whose blocks of an EDC's usage day are loaded, and the names of their files."""
     query = select(tables.drop.c.id, tables.drop.c.name).join(_file, _file.c.drop_id == tables.drop.c.id)
     rows = tx.execute(query.where((_file.c.edc == edc) & (_file.c.usage_date == day)).distinct())
-    return dict(rows.tuples().all())
+    return {row.id: row.name for row in rows}
 
 
 def between(tx: Connection, *, edc: str, after_seq: int, through_seq: int) -> list[LakeFile]:
