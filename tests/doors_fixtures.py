@@ -70,11 +70,11 @@ class SmallDesk:
 
     def is_listed(self, source: Source) -> bool:
         return self.partners.current().any_from(source)
+
     def excepted(self) -> list[Partner]:
         today = self.now().date()
         known = self.partners.current().by_id.values()
         return [one for one in known if one.legacy is not None and one.legacy.on(today) and not one.disabled]
-
 
     def unloaded(self, partner_id: str) -> int:
         return self.on_the_way
