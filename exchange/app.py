@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from exchange.desk import DISK_FULL, Refused, SessionInfo
 from exchange.server import Doors
 from jobs import executor, pipeline
 from jobs.schedule import Schedule
-from jobs.steps import arrive, collect
+from jobs.steps import arrive, collect, visit
 from jobs.stores import attempts, place
 from jobs.stores.ledger import LedgerUnreachable, drops
 from jobs.stores.opened import Stores
 from schemas.drop import IN_INBOUND, UNDER_WAY, Drop, Stage
+from schemas.visit import Habit, TurnedAway, Visit
 
 log = structlog.get_logger()
 
@@ -56,6 +58,15 @@ class Counter:
         found = self._stores.partners.current().get(login)
         return None if found is None or found.disabled else found
 
+    def visited(self, visits: Sequence[Visit], turned: Sequence[TurnedAway]) -> None:
+        known = self._stores.partners.current().by_id.values()
+        meant: list[TurnedAway] = []
+        for one in turned:
+            listed = [each for each in known if keys.is_listed(each, one.address)] if not one.partner else []
+            meant += [replace(one, partner=each.id) for each in listed] or ([one] if one.partner else [])
+        if visits or meant:
+            visit.note(visits, meant, stores=self._stores, now=self.now())
+
     def is_listed(self, source: Source) -> bool:
         return self._stores.partners.current().any_from(source)
 
@@ -85,16 +96,19 @@ class Counter:
         _only_inbound(folder)
         with _in_words():
             arrive.resumed(partner_id, name, whole=whole, stores=self._stores, now=self.now())
+        session.habits[Habit.RESUMED] += 1
 
     def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
         _only_inbound(folder)
         with _in_words():
-            self._arrived(arrive.ended(partner_id, name, stores=self._stores, now=self.now()))
+            drop = arrive.ended(partner_id, name, stores=self._stores, now=self.now())
+        session.habits[Habit.IN_PLACE if self._arrived(drop) else Habit.OTHER] += 1
 
     def upload_broken(
         self, partner_id: str, folder: str, name: str, *, received: int, session: SessionInfo
     ) -> None:
         _only_inbound(folder)
+        session.habits[Habit.BROKEN] += 1
         with _in_words():
             arrive.broken(partner_id, name, size=received, stores=self._stores, now=self.now())
 
@@ -104,7 +118,7 @@ class Counter:
         _only_inbound(folder)
         with _in_words():
             drop = arrive.renamed(partner_id, old, new, whole=whole, stores=self._stores, now=self.now())
-            self._arrived(drop)
+        session.habits[Habit.RENAMED] += self._arrived(drop)
 
     def file_removed(
         self, partner_id: str, folder: str, name: str, *, whole: bool, session: SessionInfo
@@ -112,6 +126,7 @@ class Counter:
         _only_inbound(folder)
         with _in_words():
             arrive.removed(partner_id, name, whole=whole, stores=self._stores, now=self.now())
+        session.habits[Habit.REMOVED] += 1
 
     def read_ended(
         self,
@@ -126,6 +141,7 @@ class Counter:
         ended: datetime,
         session: SessionInfo,
     ) -> None:
+        session.habits[Habit.FETCHED if whole else Habit.IN_PART] += 1
         if folder == "outbound":
             reading = collect.Reading(
                 partner=partner_id,
@@ -140,9 +156,11 @@ class Counter:
             )
             collect.collect(reading, stores=self._stores)
 
-    def _arrived(self, drop: Drop | arrive.Checksum) -> None:
-        if isinstance(drop, Drop) and drop.stage is Stage.ARRIVED:
+    def _arrived(self, drop: Drop | arrive.Checksum) -> bool:
+        """Whether it is one that goes on at once; it is taken along its way."""
+        if arrived := isinstance(drop, Drop) and drop.stage is Stage.ARRIVED:
             self._wake(drop.id)
+        return arrived
 
 
 class Hub:

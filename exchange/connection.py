@@ -100,7 +100,7 @@ class Connection(asyncssh.SSHServerConnection):
         return pair.host_key_algorithms[0].decode() if pair is not None else ""
 
     @property
-    def client_lists(self) -> algorithms.Lists | None:
+    def lists(self) -> algorithms.Lists | None:
         """What the client can speak, as it said last."""
         return algorithms.parse_kexinit(self._client_kexinit)
 

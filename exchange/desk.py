@@ -9,8 +9,9 @@ On disk an upload under way or broken off is the file `.<name>.part` of its fold
 away, is done by the desk, so that disk and ledger tell the same story.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from typing import Protocol
 from config.partners import Partner
 from exchange.addresses import Source
 from exchange.keys import Proof
+from schemas.visit import TurnedAway, Visit
 
 DISK_FULL = "the hub's disk is full; try again later, and tell its operator"
 
@@ -36,6 +38,7 @@ class SessionInfo:
     client_version: str  # as the client gave it: `SSH-2.0-OpenSSH_9.2p1`
     proof: Proof  # of the key, or the certificate, that logged in
     began: datetime
+    habits: Counter[str] = field(default_factory=Counter, compare=False)  # schemas.visit.Habit: how often
 
 
 class Desk(Protocol):
@@ -51,6 +54,10 @@ class Desk(Protocol):
 
     def excepted(self) -> Sequence[Partner]:
         """Those that may use old algorithms today, from the addresses that their `allow_from` names."""
+        ...
+
+    def visited(self, visits: Sequence[Visit], turned: Sequence[TurnedAway]) -> None:
+        """Sessions have ended, and tries to log in have failed."""
         ...
 
     def is_listed(self, source: Source) -> bool:

@@ -27,6 +27,8 @@ from exchange.readings import Reading
 from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
 from exchange.threads import Threads
 from exchange.uploads import Claims, Recent, Upload
+from exchange.visitors import Visitors
+from schemas.visit import Habit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,6 +48,7 @@ class Shared:
     defender: Defender
     quota: Quota
     pace: Pace
+    visitors: Visitors
     sessions: Counter[str]  # that each partner has open
 
 
@@ -233,6 +236,7 @@ class Handles:
         try:
             await self.shared.threads.run(self._hand_over, upload)
         except Refused as refused:
+            self.session.habits[Habit.REFUSED] += 1
             self.log.warning(
                 "upload.refused", folder=upload.folder.name, file=upload.name, words=str(refused)
             )

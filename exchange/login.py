@@ -11,17 +11,20 @@ import structlog
 
 from config.partners import Partner
 from exchange import algorithms, certificates, keys
-from exchange.algorithms import Spoken
+from exchange.algorithms import Lists, Spoken
 from exchange.connection import Connection
 from exchange.handles import Shared
 from exchange.keys import Proof
 from exchange.session import SftpSession
+from schemas.visit import TurnedAway
 
 _NO_MORE_TRIES = 14  # RFC 4253, section 11.1: no more authentication methods available
 _BY_US = 11  # disconnected by application: what follows is shown to the client's user
 _SHORTAGE = 4  # RFC 4254, section 5.1: resource shortage
 _NOT_SSH = (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported, asyncssh.MACError)
 _LONGEST_LOGIN = 64  # characters of a stranger's login that are logged
+_LONGEST_CLIENT = 255
+_LONGEST_WORDS = 500
 
 log = structlog.get_logger()
 
@@ -46,6 +49,7 @@ class Login(asyncssh.SSHServer):
         self._asked = False
         self._turned_away = False
         self._failures = 0
+        self._tried = ""  # fingerprint of the key that was shown last
         self._reason = ""
         self._greeted = False
         self._touched = 0.0
@@ -71,12 +75,34 @@ class Login(asyncssh.SSHServer):
                 **(self.proof.told() if self.proof.fingerprint else {}),
                 client=self._connection.get_extra_info("client_version", ""),
             )
+        self._note_failure(exc)
         if self.partner is None and not self._turned_away:
             if isinstance(exc, _NOT_SSH):
                 self._shared.defender.note(self.address, "not-ssh")
             elif monotonic() - self._began >= self._shared.limits.login_seconds:
                 self._shared.defender.note(self.address, "slow-login")
         self._closed(self)
+
+    def _note_failure(self, exc: Exception | None) -> None:
+        """Tell who could not log in; of one that had no algorithm in common with the hub, from where it came."""
+        client = self._connection.get_extra_info("client_version", "")[:_LONGEST_CLIENT]
+        if isinstance(exc, asyncssh.KeyExchangeFailed):
+            words = str(exc)[:_LONGEST_WORDS]
+            reason = "no-common-algorithm"
+            log.warning("connection.refused", address=self.address, reason=reason, client=client, words=words)
+        elif self.partner is None and self._candidate is not None:
+            reason, words = self._reason or "no-key", ""
+        else:
+            return
+        turned = TurnedAway(
+            partner=self._candidate.id if self._candidate is not None else "",
+            reason=reason,
+            address=self.address,
+            client=client,
+            key=self._tried,
+            words=words,
+        )
+        self._shared.visitors.turned_away(turned)
 
     # ── Logging in ───────────────────────────────────────────────────────────────────────────────
 
@@ -108,7 +134,7 @@ class Login(asyncssh.SSHServer):
         One that has expired is let through here and turned away in `welcomes`: only whoever has proved
         to hold it is told that, and by that, that the login exists.
         """
-        fingerprint = key.get_fingerprint()
+        self._tried = fingerprint = key.get_fingerprint()
         known = username == self._name and keys.authorized(self._candidate, fingerprint) is not None
         self._shown(Proof(fingerprint=fingerprint), known=known)
         return known
@@ -124,6 +150,7 @@ class Login(asyncssh.SSHServer):
             self._shown(Proof(fingerprint=""), known=False)
             return None
         certificate, key = found
+        self._tried = certificate.key
         self._shown(Proof(fingerprint=certificate.key, certificate=certificate), known=True)
         return key
 
@@ -204,6 +231,11 @@ class Login(asyncssh.SSHServer):
         if session in self.sessions:  # once, though both its channel and its work may end it
             self.sessions.remove(session)
             self._shared.sessions[session.partner_id] -= 1
+
+    @property
+    def lists(self) -> Lists | None:
+        """What the client can speak."""
+        return self._connection.lists
 
     def touch(self) -> None:
         self._touched = monotonic()

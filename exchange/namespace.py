@@ -71,6 +71,10 @@ class Found:
     attributes: Attributes
 
 
+class NameRefusal(Refusal):
+    """A name that no upload may have."""
+
+
 def canonical(path: bytes) -> bytes:
     """The path as a client is told it: absolute, without `.`, `..` and doubled slashes."""
     parts: list[bytes] = []
@@ -114,7 +118,7 @@ def require_uploads(folder: Folder) -> None:
 def require_upload_name(name: str) -> None:
     """Refuse, in words, a name that no upload may have."""
     if not _UPLOAD_NAME.fullmatch(name):
-        raise Refusal(Code.FAILURE, f"this name is not allowed: {NAME_RULE}")
+        raise NameRefusal(Code.FAILURE, f"this name is not allowed: {NAME_RULE}")
 
 
 def part_name(name: str) -> str:

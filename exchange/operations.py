@@ -12,10 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from exchange import changes, namespace, sftp_v3
 from exchange.desk import DISK_FULL, Refused
 from exchange.handles import Handles
-from exchange.namespace import Place
+from exchange.namespace import NameRefusal, Place
 from exchange.quota import NoRoom
 from exchange.sftp_v3 import Attributes, Code, Fields, Flag, Kind, Malformed, Refusal
 from exchange.uploads import Upload
+from schemas.visit import Habit
 
 EXTENSIONS = (
     (b"posix-rename@openssh.com", b"1"),
@@ -80,6 +81,8 @@ class Operations:
                 self._handles.log.error("request.failed", request=named, exc_info=error)
         if code in {Code.PERMISSION_DENIED, Code.FAILURE}:
             self.said = words
+        if isinstance(error, NameRefusal):
+            self._handles.session.habits[Habit.NAMES] += 1
         return sftp_v3.status(request, code, words)
 
     def take_words(self) -> str:

@@ -26,6 +26,7 @@ from exchange.pace import Pace
 from exchange.quota import Quota
 from exchange.threads import Threads
 from exchange.uploads import Claims, Recent
+from exchange.visitors import Visitors
 
 _KEEPALIVES = 3  # unanswered ones, after which a client is gone
 _THREADS = 8
@@ -56,6 +57,7 @@ class Doors:
             defender=self.defender,
             quota=self.quota,
             pace=Pace(limits.max_bytes_a_second),
+            visitors=Visitors(desk, threads),
             sessions=self.sessions,
         )
         self._host_keys = host_keys
@@ -108,6 +110,7 @@ class Doors:
             await asyncio.wait(gone, timeout=2 * connection.PARTING)
         await self._server.wait_closed()
         await self.defender.settle()
+        await self._shared.visitors.settle()
         await asyncio.to_thread(self._shared.threads.close)
         log.info("doors.closed", sessions=len(tasks), late=len(late))
 

@@ -15,11 +15,13 @@ import structlog
 
 from config.partners import Partner
 from exchange import sftp_v3
+from exchange.algorithms import Lists, Spoken
 from exchange.desk import SessionInfo
 from exchange.handles import Handles, Shared
 from exchange.keys import Proof
 from exchange.operations import EXTENSIONS, Operations
 from exchange.sftp_v3 import Kind, Malformed, Packets
+from schemas.visit import Habit
 
 _HELD = 1 << 20  # bytes of requests that wait in a session before the client is held back
 _LET_ON = _HELD // 4
@@ -38,10 +40,16 @@ class Link(Protocol):
     address: str
     client_version: str
     proof: Proof
+    spoken: Spoken
     is_clogged: bool  # more has been sent than the network has taken
 
     def touch(self) -> None:
         """Something came from the client: it is not idle."""
+        ...
+
+    @property
+    def lists(self) -> Lists | None:
+        """What the client can speak."""
         ...
 
 
@@ -64,6 +72,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         self._over = False  # nothing further is carried out
         self._reason = "client"
         self._words_left = _WORDS
+        self._at_once = shared.sessions[partner.id] + 1  # sessions of the partner's, this one among them
         self._channel: asyncssh.SSHServerChannel[bytes]
         self.task: asyncio.Task[None] | None = None
 
@@ -156,8 +165,13 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
             self._over = True
             if handles is not None:
                 await handles.abandon(self._reason)
+                self._note(handles.session)
             bound.info("session.closed", reason=self._reason, seconds=round(monotonic() - began, 3))
             self._leave()
+
+    def _note(self, session: SessionInfo) -> None:
+        session.habits[Habit.LOST] += self._reason not in {"client", "drained"}
+        self._shared.visitors.left(session, self._link.spoken, self._link.lists, at_once=self._at_once)
 
     async def _begin(self) -> Handles:
         now = await self._shared.threads.run(self._shared.desk.now)

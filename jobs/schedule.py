@@ -169,6 +169,7 @@ class Schedule:
         yield "expiry", partial(expiry.warn, stores=stores, now=now)
 
     def _stand_alone(self, name: str, stage: Callable[[], object], now: datetime) -> None:
+        yield "visits", partial(visit.forget, stores=stores, now=now)
         """Do a stage of a sweep. What stops it is told, as a task's failure is."""
         task = f"sweep:{name}"
         try:

@@ -355,3 +355,37 @@ job_run = Table(
     Column("ended_at", Instant),
     Column("said", JSON, nullable=False, default=dict),
 )
+
+visit = Table(
+    "visit",
+    metadata,
+    Column("partner", String(64), primary_key=True),
+    Column("way", String(64), primary_key=True),  # a hash of the four that follow
+    Column("client", String(255), nullable=False),  # what it calls itself
+    Column("spoken", JSON, nullable=False),  # the algorithms agreed on
+    Column("offers", JSON, nullable=False),  # those the client knows, best first
+    Column("credential", String(64), nullable=False),  # fingerprint of the key, or of who certified it
+    Column("certificate", JSON, nullable=False),  # the last one; empty where there was none
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("sessions", Integer, nullable=False),
+    Column("most_at_once", Integer, nullable=False),
+    Column("habits", JSON, nullable=False),  # schemas.visit.Habit, and how often
+    Column("hours", JSON, nullable=False),  # sessions begun in each hour of the day, in UTC
+    Column("addresses", JSON, nullable=False),  # the latest, each with its last instant
+    Index("ix_visit_last_at", "last_at"),
+)
+
+turned_away = Table(
+    "turned_away",
+    metadata,
+    Column("partner", String(64), primary_key=True),
+    Column("reason", String(40), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("address", String(64), nullable=False),  # these four: of the last time
+    Column("client", String(255), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("words", String(500), nullable=False),
+)

@@ -27,6 +27,7 @@ from exchange.addresses import Source
 from exchange.bans import Bans
 from exchange.desk import Desk, Refused, SessionInfo
 from exchange.server import Doors
+from schemas.visit import TurnedAway, Visit
 
 AGREED = "957877905IntervalData20130903010203001.lse.gz"
 SECONDS = 20.0  # that anything here may take
@@ -50,6 +51,8 @@ class SmallDesk:
         self.root = root
         self.partners = partners
         self.told: list[Told] = []
+        self.visits: list[Visit] = []
+        self.turned: list[TurnedAway] = []
         self.refuses: str = ""  # what the next upload's end is refused with
         self.breaks = False  # an upload's end is a mistake of the hub's
         self.takes = False  # takes what has an agreed name out of inbound/ at once
@@ -73,6 +76,13 @@ class SmallDesk:
 
     def excepted(self) -> list[Partner]:
         today = self.now().date()
+    def visited(self, visits: Sequence[Visit], turned: Sequence[TurnedAway]) -> None:
+        self.visits += visits
+        self.turned += turned
+
+    def is_listed(self, source: Source) -> bool:
+        return self.partners.current().any_from(source)
+
         known = self.partners.current().by_id.values()
         return [one for one in known if one.legacy is not None and one.legacy.on(today) and not one.disabled]
 

@@ -158,6 +158,40 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after the other
         )
 
     op.create_table(
+        "turned_away",
+        sa.Column("partner", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("first_at", sa.String(length=27), nullable=False),
+        sa.Column("last_at", sa.String(length=27), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("client", sa.String(length=255), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("words", sa.String(length=500), nullable=False),
+        sa.PrimaryKeyConstraint("partner", "reason", name=op.f("pk_turned_away")),
+    )
+    op.create_table(
+        "visit",
+        sa.Column("partner", sa.String(length=64), nullable=False),
+        sa.Column("way", sa.String(length=64), nullable=False),
+        sa.Column("client", sa.String(length=255), nullable=False),
+        sa.Column("spoken", sa.JSON(), nullable=False),
+        sa.Column("offers", sa.JSON(), nullable=False),
+        sa.Column("credential", sa.String(length=64), nullable=False),
+        sa.Column("certificate", sa.JSON(), nullable=False),
+        sa.Column("first_at", sa.String(length=27), nullable=False),
+        sa.Column("last_at", sa.String(length=27), nullable=False),
+        sa.Column("sessions", sa.Integer(), nullable=False),
+        sa.Column("most_at_once", sa.Integer(), nullable=False),
+        sa.Column("habits", sa.JSON(), nullable=False),
+        sa.Column("hours", sa.JSON(), nullable=False),
+        sa.Column("addresses", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("partner", "way", name=op.f("pk_visit")),
+    )
+    with op.batch_alter_table("visit", schema=None) as batch_op:
+        batch_op.create_index("ix_visit_last_at", ["last_at"], unique=False)
+
+    op.create_table(
         "verdict",
         sa.Column("edc", sa.String(length=64), nullable=False),
         sa.Column("usage_date", sa.Date(), nullable=False),
@@ -440,6 +474,11 @@ def downgrade() -> None:  # noqa: PLR0915 - one table after the other
         batch_op.drop_index("ix_load_edc_seq")
 
     op.drop_table("load")
+    with op.batch_alter_table("visit", schema=None) as batch_op:
+        batch_op.drop_index("ix_visit_last_at")
+
+    op.drop_table("visit")
+    op.drop_table("turned_away")
     op.drop_table("verdict")
     with op.batch_alter_table("sync", schema=None) as batch_op:
         batch_op.drop_index(

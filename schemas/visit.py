@@ -1,0 +1,50 @@
+"""A partner's visit: how its client came, with what, and what it did; and a try to come in that failed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Habit(StrEnum):
+    """What a session did, counted."""
+
+    IN_PLACE = "uploaded-in-place"  # under the agreed name from the first byte on
+    RENAMED = "renamed-into-place"  # under another name first
+    OTHER = "uploaded-otherwise"  # under a name that was not agreed: to be renamed, or a checksum
+    RESUMED = "resumed"  # went on with a file that was there, or sent it again
+    BROKEN = "broken-off"  # an upload ended before it was whole
+    REFUSED = "uploads-refused"
+    NAMES = "names-refused"
+    REMOVED = "removed"
+    FETCHED = "fetched"  # whole
+    IN_PART = "fetched-in-part"
+    LOST = "connections-lost"  # the session ended otherwise than by the client's own leaving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One session that has ended."""
+
+    partner: str
+    client: str  # as the client calls itself: `SSH-2.0-OpenSSH_9.2p1`
+    spoken: Mapping[str, str]  # the algorithms agreed on, by exchange.algorithms.Spoken's names
+    offers: Mapping[str, list[str]]  # those the client knows, by exchange.algorithms.Lists' names
+    credential: str  # fingerprint of its key; of a certificate, of who signed it
+    certificate: Mapping[str, object]  # empty for a key; else key, key_id, serial, since, until
+    address: str
+    began: datetime
+    at_once: int  # sessions of the partner that were open when it began, itself among them
+    habits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnedAway:
+    """A try to log in that failed. Without a partner it is meant for all whose `allow_from` names the address."""
+
+    partner: str
+    reason: str
+    address: str
+    client: str
+    key: str = ""  # fingerprint of the last key that was shown
+    words: str = ""
