@@ -24,7 +24,7 @@ from config.partners import Partner
 from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
-from jobs.steps import arrive, checksum, expiry, retain, sync
+from jobs.steps import arrive, checksum, expiry, retain, sync, visit
 from jobs.stores import attempts, place
 from jobs.stores.ledger import LedgerUnreachable, drops, runs, syncs
 from jobs.stores.opened import Stores

@@ -71,20 +71,17 @@ class SmallDesk:
         found = self.partners.current().get(login)
         return None if found is None or found.disabled else found
 
-    def is_listed(self, source: Source) -> bool:
-        return self.partners.current().any_from(source)
-
     def excepted(self) -> list[Partner]:
         today = self.now().date()
+        known = self.partners.current().by_id.values()
+        return [one for one in known if one.legacy is not None and one.legacy.on(today) and not one.disabled]
+
     def visited(self, visits: Sequence[Visit], turned: Sequence[TurnedAway]) -> None:
         self.visits += visits
         self.turned += turned
 
     def is_listed(self, source: Source) -> bool:
         return self.partners.current().any_from(source)
-
-        known = self.partners.current().by_id.values()
-        return [one for one in known if one.legacy is not None and one.legacy.on(today) and not one.disabled]
 
     def unloaded(self, partner_id: str) -> int:
         return self.on_the_way
