@@ -62,7 +62,7 @@ def _usage() -> Columns:
 _FAULT = (
     'struct(line integer, account varchar, code varchar, "column" varchar, found varchar, wanted varchar)'
 )
-_JSON = {"usage_days": "date[]", "faults": f"{_FAULT}[]", "details": "json"}
+_JSON = {"usage_days": "date[]", "faults": f"{_FAULT}[]"}  # others stay JSON
 
 
 def _ledger(table: Table) -> Columns:
@@ -79,7 +79,7 @@ def _sql(column: Column[object]) -> str:
         Float: "double",
     }
     if isinstance(column.type, JSON):
-        return _JSON[column.name]
+        return _JSON.get(column.name, "json")
     return next((name for kind, name in kinds.items() if isinstance(column.type, kind)), "varchar")
 
 

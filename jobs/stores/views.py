@@ -1,7 +1,7 @@
 """The lake and the ledger as SQL sees them: read-only views over exactly the files that are committed.
 
 Nothing is globbed, written or downloaded: a question can open the files named by the ledger and no others.
-What a question does not name is not read.
+What a question does not want, by its plan, is not read.
 """
 # ruff: noqa: S608 - what is put into SQL here are names of our own, and text that is quoted
 
@@ -12,11 +12,14 @@ from contextlib import contextmanager
 
 import duckdb
 import pyarrow as pa
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from config.errors import RefusedError
+from jobs.stores import scans
+from jobs.stores.conditions import AnyOf
 from jobs.stores.ledger import columns, loads, syncs
 from jobs.stores.opened import Stores
+from jobs.stores.scans import Wanted
 from jobs.stores.view_columns import KEY, KWH, LEDGER, VIEWS
 
 _SETTINGS = {
@@ -49,45 +52,58 @@ def ask(question: str, *, stores: Stores) -> Iterator[Answer]:
 
     Raises RefusedError, in DuckDB's words, for what is no question or cannot be answered.
     """
-    with _opened(question, stores=stores) as lake:
+    with _in_words():
+        _check(question)
+        wanted = scans.wanted(question)
+    with _opened(wanted, stores=stores) as lake:
         with _in_words():
-            _check(question)
             lake.execute("begin transaction read only")
             answer = Answer(lake.sql(question))
         yield answer
 
 
 @contextmanager
-def _opened(question: str, *, stores: Stores) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection with all views; those that the question does not name are empty, and were not read."""
-    named = {name for name in _WORDS if re.search(rf"\b{name}", question, re.IGNORECASE)}
+def _opened(wanted: Mapping[str, Wanted], *, stores: Stores) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with all views, in which at least what is wanted can be found."""
     spill = stores.home.staging / f"query-{secrets.token_hex(4)}"  # made when needed, gone at the end
     with duckdb.connect(config={**_SETTINGS, "temp_directory": str(spill)}) as lake:
         lake.execute("set timezone = 'UTC'")
         lake.execute("create schema kept")
         with stores.ledger.read() as tx:
-            opens = _show_lake(lake, tx, stores=stores, whole=bool(named & {"usage", "intervals"}))
+            opens = _show_lake(lake, tx, wanted, stores=stores)
             opens += _show_rosters(lake, tx, stores=stores)
             for name in LEDGER:
-                _show_ledger(lake, tx, name, whole=name in named)
+                _show_ledger(lake, tx, name, wanted.get(name))
         lake.execute("set allowed_paths = ?", [opens])
         lake.execute("set enable_external_access = false")
         lake.execute("set lock_configuration = true")
         yield lake
 
 
-_WORDS = ("usage", "intervals", *LEDGER)
+_OF_BLOCKS = ("usage", "usage_current", "usage_as_of", "intervals")
 
 
-def _show_lake(lake: duckdb.DuckDBPyConnection, tx: Connection, *, stores: Stores, whole: bool) -> list[str]:
+def _files(tx: Connection, wanted: list[Wanted]) -> ColumnElement[bool] | None:
+    """Which lake files hold what is wanted; None: any may."""
+    if len(wanted) == 1 and wanted[0].where is None and wanted[0].first is not None and not wanted[0].order:
+        return loads.latest(tx, blocks=wanted[0].first)
+    conditions = tuple(one.where for one in wanted if one.where is not None)
+    return loads.touching(AnyOf(conditions)) if len(conditions) == len(wanted) else None
+
+
+def _show_lake(
+    lake: duckdb.DuckDBPyConnection, tx: Connection, wanted: Mapping[str, Wanted], *, stores: Stores
+) -> list[str]:
     """The views of blocks; the files they open."""
     root = stores.lake.root.resolve()
-    usage = [str(root / path) for path in loads.paths(tx, kind="usage")] if whole else []
-    later = [str(root / path) for path in loads.later_paths(tx)] if whole else []
+    of_blocks = [wanted[name] for name in _OF_BLOCKS if name in wanted]
+    where = _files(tx, of_blocks)
+    usage = [f"{root}/{path}" for path in loads.paths(tx, kind="usage", where=where)] if of_blocks else []
+    later = [f"{root}/{path}" for path in loads.later_paths(tx, where=where)] if of_blocks else []
     lake.execute("set variable usage_files = ?", [usage])
     lake.execute("set variable later_files = ?", [later])
     zones = {edc.id: str(edc.zone) for edc in stores.partners.current().edcs}
-    days = loads.days(tx) if whole else []
+    days = loads.days(tx, where=where) if "intervals" in wanted else []
     _keep(lake, "days", pa.table({
         "edc": pa.array([edc for edc, _ in days], pa.string()),
         "usage_date": pa.array([day for _, day in days], pa.date32()),
@@ -162,12 +178,19 @@ def _show_rosters(lake: duckdb.DuckDBPyConnection, tx: Connection, *, stores: St
     return opens
 
 
-def _show_ledger(lake: duckdb.DuckDBPyConnection, tx: Connection, name: str, *, whole: bool) -> None:
-    """The view of one of the ledger's tables."""
-    table = LEDGER[name]
-    _keep(lake, name, columns.read(tx, table) if whole else columns.empty(table))
-    shown = ", ".join(_as(column, kind) for column, kind in VIEWS[name].columns.items())
-    lake.execute(f"create view {name} as select {shown} from kept.{name}")
+def _show_ledger(lake: duckdb.DuckDBPyConnection, tx: Connection, name: str, wanted: Wanted | None) -> None:
+    """The view of one of the ledger's tables; what is not wanted of it is null there."""
+    shown = VIEWS[name].columns
+    if wanted is None:
+        lake.execute(f"create view {name} as {_nothing(shown)}")
+        return
+    table = columns.read(tx, LEDGER[name], wanted)
+    _keep(lake, name, table)
+    said = (
+        _as(column, kind) if column in table.column_names else f'null::{kind} as "{column}"'
+        for column, kind in shown.items()
+    )
+    lake.execute(f"create view {name} as select {', '.join(said)} from kept.{name}")
 
 
 def _as(column: str, kind: str) -> str:
@@ -193,7 +216,8 @@ def _stored() -> Mapping[str, str]:
 
 def _nothing(shown: Mapping[str, str]) -> str:
     """A view of these columns without rows."""
-    return f"select {', '.join(f'null::{kind} as {name}' for name, kind in shown.items())} where false"
+    nulls = ", ".join(f'null::{kind} as "{name}"' for name, kind in shown.items())
+    return f"select {nulls} where false"
 
 
 def _text(said: str) -> str:

@@ -1,11 +1,13 @@
 """Loads and lake files in the ledger: what of the lake exists, and in which order it was committed."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select
 
+from jobs.stores.conditions import Compared, Condition, in_sql
 from schemas import tables
 
 _file, _load = tables.lake_file, tables.load
@@ -103,26 +105,80 @@ def holding(tx: Connection, account: str) -> list[LakeFile]:
     return _all(tx, (_file.c.account_low <= account) & (_file.c.account_high >= account))
 
 
-def paths(tx: Connection, *, kind: str, until: datetime | None = None) -> list[str]:
-    """The paths of all files of a kind, committed by `until`."""
+def paths(tx: Connection, *, kind: str, where: ColumnElement[bool] | None = None) -> list[str]:
+    """The paths of the files of a kind, all or those of `touching` or `latest`."""
     query = select(_file.c.path).where(_file.c.kind == kind)
-    if until is not None:
-        query = query.join(_load, _load.c.seq == _file.c.load_seq).where(_load.c.loaded_at <= until)
+    query = query if where is None else query.where(where)
     return list(tx.execute(query.order_by(_file.c.usage_date, _file.c.id)).scalars())
 
 
-def later_paths(tx: Connection, *, until: datetime | None = None) -> list[str]:
+def later_paths(tx: Connection, *, where: ColumnElement[bool] | None = None) -> list[str]:
     """The paths of usage files that hold any version above 1."""
-    query = select(_file.c.path).where((_file.c.kind == "usage") & (_file.c.version_high > 1))
-    if until is not None:
-        query = query.join(_load, _load.c.seq == _file.c.load_seq).where(_load.c.loaded_at <= until)
-    return list(tx.execute(query.order_by(_file.c.usage_date, _file.c.id)).scalars())
+    later = _file.c.version_high > 1
+    return paths(tx, kind="usage", where=later if where is None else later & where)
 
 
-def days(tx: Connection) -> list[tuple[str, date]]:
+def days(tx: Connection, *, where: ColumnElement[bool] | None = None) -> list[tuple[str, date]]:
     """Every EDC and usage day of which anything is loaded."""
-    query = select(_file.c.edc, _file.c.usage_date).distinct().order_by(_file.c.edc, _file.c.usage_date)
-    return [(edc, day) for edc, day in tx.execute(query)]
+    query = select(_file.c.edc, _file.c.usage_date).distinct()
+    query = query if where is None else query.where(where)
+    return [(edc, day) for edc, day in tx.execute(query.order_by(_file.c.edc, _file.c.usage_date))]
+
+
+def touching(condition: Condition) -> ColumnElement[bool] | None:
+    """The files that may hold blocks for which a condition is true; None: it says nothing of files."""
+    return in_sql(condition, _may_hold)
+
+
+def _may_hold(one: Compared) -> ColumnElement[bool] | None:
+    kinds = {type(value) for value in one.values}
+    if kinds == {str} and one.column == "edc":
+        return _in_reach(_file.c.edc, _file.c.edc, one.by, one.values)
+    if kinds == {str} and one.column == "account":
+        return _in_reach(_file.c.account_low, _file.c.account_high, one.by, one.values)
+    day: ColumnElement[date] = _file.c.usage_date
+    if kinds == {date} and one.column == "usage_date":
+        return _in_reach(day, day, one.by, one.values)
+    if kinds == {datetime} and one.column in {"start_utc", "start_local"}:
+        starts = [value.date() for value in one.values if isinstance(value, datetime)]
+        # Wherever the EDC is, an interval starts on its usage day, or by UTC on the day before or after it.
+        reach = (day >= min(starts) - _A_DAY) if one.by not in _BELOW else None
+        until = (day <= max(starts) + _A_DAY) if one.by not in _ABOVE else None
+        return and_(*(part for part in (reach, until) if part is not None))
+    return None
+
+
+_A_DAY = timedelta(days=1)
+_BELOW, _ABOVE = ("<", "<="), (">", ">=")
+
+
+def _in_reach(
+    low: ColumnElement[Any], high: ColumnElement[Any], by: str, values: Sequence[Any]
+) -> ColumnElement[bool]:
+    """Whether any value from `low` to `high` compares so with one of these."""
+    found: ColumnElement[bool] = low <= max(values)
+    if by in _ABOVE:
+        found = high >= min(values)
+    elif low is high and len(values) == 1 and by not in _BELOW:
+        found = low == values[0]
+    elif by not in _BELOW:
+        found &= high >= min(values)
+    return found
+
+
+def latest(tx: Connection, *, blocks: int) -> ColumnElement[bool] | None:
+    """The files of as many of an EDC's latest usage days as hold so many current blocks; None: all files."""
+    query = select(_file.c.edc).order_by(_file.c.id.desc()).limit(1)
+    edc = tx.execute(query).scalar_one_or_none()
+    first = func.sum(_file.c.first_versions)  # each stack has one version that is current
+    by_day = select(_file.c.usage_date, first).where((_file.c.edc == edc) & (_file.c.kind == "usage"))
+    found = 0
+    for day, count in tx.execute(by_day.group_by(_file.c.usage_date).order_by(_file.c.usage_date.desc())):
+        found += count
+        if found >= blocks:
+            since: ColumnElement[bool] = (_file.c.edc == edc) & (_file.c.usage_date >= day)
+            return since
+    return None
 
 
 def night(tx: Connection, *, edc: str, day: date, until: datetime | None = None) -> dict[str, Any]:
