@@ -65,7 +65,7 @@ SPELLINGS = (
     "inbound/hard/secret",
     f"inbound/\N{FULLWIDTH FULL STOP}\N{FULLWIDTH FULL STOP}/{ONC}/inbound/secret",
     f"inbound/\xc0\xae\xc0\xae/{ONC}/inbound/secret",
-    "/proc/self/root/etc/passwd",
+    "/proc/self/cwd/etc/passwd",
     "/etc/passwd",
 )
 ON_A_PATH: dict[str, Callable[[bytes], tuple[int, bytes]]] = {

@@ -86,3 +86,24 @@ def test_an_upload_removed_by_its_sender_is_gone_and_said_to_be(door: Door, hub:
         assert raw.status(REMOVE, string("inbound/a.tmp"))[0] == 0
     assert [drop.stage for drop in drops(hub)] == [Stage.DISCARDED]
     assert list(hub.stores.mailboxes.uploads("cnp")) == []
+
+
+def test_a_checksum_sent_first_is_no_drop_and_can_be_sent_again_until_its_file_comes(
+    door: Door, hub: Hub
+) -> None:
+    whole = hub.stores.mailboxes.whole("cnp", f"{AGREED}.sha256")
+    with door.raw("cnp") as raw:
+        put(raw, f"{AGREED}.sha256", b"a" * 64)
+        put(raw, "again.tmp", b"b" * 64)
+        over = (
+            string("posix-rename@openssh.com")
+            + string("inbound/again.tmp")
+            + string(f"inbound/{AGREED}.sha256")
+        )
+        assert raw.status(200, over)[0] == 0
+        assert whole.read_bytes() == b"b" * 64
+        assert [drop.stage for drop in drops(hub)] == [Stage.DISCARDED]  # again.tmp, which is no drop now
+        put(raw, AGREED, b"no gzip")
+        (drop,) = [drop for drop in drops(hub) if drop.name == AGREED]
+        hub.schedule.wake(drop.id)
+    assert hub.receipt(hub.drop(drop.id))["faults"][0]["code"] == "checksum"

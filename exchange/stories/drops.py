@@ -58,6 +58,8 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
             else {}
         ),
         "faults_total": drop.faults_total,
+        "checksums_that_agree": list(drop.checked) or None,
+        "looks_short": [receipt.short(one) for one in drop.shorts] or None,
         "receipts": _receipts(drop, stores=stores),
     }
     sections = [_faults(drop), _versions(lake_files), _went(carried), _holds(holds, lake_files)]
