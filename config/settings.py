@@ -51,7 +51,9 @@ class Sftp:
     banner: str = "Meterhub. For agreed partners only; sessions are logged."
     max_connections: int = _whole(1_000, 1, 100_000)
     max_connections_per_address: int = _whole(50, 1, 100_000)
-    max_unauthenticated: int = _whole(50, 1, 100_000)
+    max_unauthenticated: int = _whole(100, 1, 100_000)
+    max_unauthenticated_per_address: int = _whole(30, 1, 100_000)
+    max_connections_a_second_per_address: int = _whole(10, 0, 100_000)
     login_seconds: int = _whole(30, 1, 600)
     max_auth_tries: int = _whole(6, 1, 100)
     max_sessions_per_connection: int = _whole(10, 1, 1_000)

@@ -18,6 +18,7 @@ from config.settings import Sftp
 from exchange import keys, listing, namespace, readings, uploads
 from exchange.defender import Defender
 from exchange.desk import Desk, Refused, SessionInfo
+from exchange.knocks import Knocks
 from exchange.listing import Listing
 from exchange.namespace import FOLDERS, Folder, Place
 from exchange.pace import Pace
@@ -50,6 +51,7 @@ class Shared:
     pace: Pace
     visitors: Visitors
     sessions: Counter[str]  # that each partner has open
+    knocks: Knocks
 
 
 class Handles:

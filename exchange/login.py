@@ -188,6 +188,7 @@ class Login(asyncssh.SSHServer):
     def auth_completed(self) -> None:
         assert self._welcome is not None, "nobody is let in whose key was not proved"
         self.partner = self._welcome
+        self._shared.knocks.end(self.address)
         self._shared.defender.forgive(self.address, "failed-login", self._failures)
         self.client_version = self._connection.get_extra_info("client_version", "")
         if self.proof.old and self.partner.legacy is not None:

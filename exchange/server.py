@@ -21,6 +21,7 @@ from exchange.connection import Connection
 from exchange.defender import Defender
 from exchange.desk import Desk
 from exchange.handles import Shared
+from exchange.knocks import Knocks
 from exchange.login import Login
 from exchange.pace import Pace
 from exchange.quota import Quota
@@ -31,6 +32,7 @@ from exchange.visitors import Visitors
 _KEEPALIVES = 3  # unanswered ones, after which a client is gone
 _THREADS = 8
 _LOOK = 0.5  # seconds after which it is looked again whose addresses are offered old algorithms
+_MOST_SAID = 64 * 1024  # bytes, by who waits for its turn: its version, and which algorithms it knows
 _DRAIN = 30.0  # seconds that files in hand have for their end
 
 log = structlog.get_logger()
@@ -48,6 +50,7 @@ class Doors:
         self.defender = Defender(bans, limits, desk=desk, threads=threads, banned=self._shut_out)
         self.quota = Quota(limits.max_unloaded_bytes, desk)
         self.sessions: Counter[str] = Counter()  # of each partner
+        self.knocks = Knocks(limits)
         self._shared = Shared(
             desk=desk,
             limits=limits,
@@ -59,6 +62,7 @@ class Doors:
             pace=Pace(limits.max_bytes_a_second),
             visitors=Visitors(desk, threads),
             sessions=self.sessions,
+            knocks=self.knocks,
         )
         self._host_keys = host_keys
         self._options: dict[frozenset[str], asyncssh.SSHServerConnectionOptions] = {}  # by what is allowed
@@ -85,6 +89,10 @@ class Doors:
         assert self._server is not None, "not started"
         port: int = self._server.sockets[0].getsockname()[1]
         return port
+
+    @property
+    def is_open(self) -> bool:
+        return self._server is not None and self._server.is_serving()
 
     @property
     def connections(self) -> int:
@@ -116,20 +124,18 @@ class Doors:
 
     def refuses(self, address: str) -> tuple[str, str] | None:
         """Why nobody else can come in from there: a code for the log, and words. None: there is room."""
-        if self._server is None or not self._server.is_serving():
+        if not self.is_open:
             return "stopping", "the hub is stopping; connect again in a few minutes"
         if (ban := self.defender.ban_on(address)) is not None:
             return "banned", defender.words(ban)
         if len(self._logins) >= self._limits.max_connections:
             return "connections", "too many connections; try again later"
-        if sum(login.partner is None for login in self._logins) >= self._limits.max_unauthenticated:
-            return "unauthenticated", "too many connections are logging in; try again later"
         if self._addresses[address] >= self._limits.max_connections_per_address:
             self.defender.note(address, "too-many-connections")
             return "address", "too many connections from your address"
-        return None
+        return self.knocks.refuses(address)
 
-    def admit(self, transport: asyncio.Transport, address: str) -> None:
+    def admit(self, transport: asyncio.Transport, address: str) -> Connection:
         """Let a client in as far as the login."""
         made = Connection(asyncio.get_running_loop(), self._options_at(address))
         transport.set_protocol(made)
@@ -138,6 +144,7 @@ class Doors:
         self._logins.add(made.login)
         self._parting.add(made)
         self._addresses[address] += 1
+        return made
 
     async def _look(self) -> None:
         """Keep in mind whose addresses are offered old algorithms: at the first packet there is no time."""
@@ -169,16 +176,24 @@ class Doors:
 
     def _forget(self, login: Login) -> None:
         self._logins.remove(login)
+        if login.partner is None:
+            self.knocks.end(login.address)
         self._addresses[login.address] -= 1
         if not self._addresses[login.address]:
             del self._addresses[login.address]
 
 
 class _Gate(asyncio.Protocol):
-    """Meets a client before anything of SSH is spoken, and turns it away where there is no room."""
+    """Meets a client before anything of SSH is spoken: turns it away where there is no room, and has it wait
+    where too many come at once.
+    """
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
+        self._address = ""
+        self._turn: asyncio.TimerHandle | None = None
+        self._said = b""  # meanwhile, by the client
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
@@ -191,7 +206,33 @@ class _Gate(asyncio.Protocol):
             transport.write(f"{words}\r\n".encode())  # RFC 4253, section 4.2: lines before the version
             transport.close()
             return
-        self._doors.admit(transport, address)
+        self._address = address
+        self._doors.knocks.begin(address)
+        wait = self._doors.knocks.wait(address)
+        if not wait:
+            self._doors.admit(transport, address)
+            return
+        self._transport = transport
+        self._turn = asyncio.get_running_loop().call_later(wait, self._admit)
+
+    def data_received(self, data: bytes) -> None:
+        self._said += data
+        if len(self._said) > _MOST_SAID:
+            self._transport.abort()
+
+    def _admit(self) -> None:
+        if not self._doors.is_open:
+            self._transport.abort()
+            return
+        self._turn = None
+        connection = self._doors.admit(self._transport, self._address)
+        if self._said:
+            connection.data_received(self._said)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._turn is not None:  # it did not wait for its turn
+            self._turn.cancel()
+            self._doors.knocks.end(self._address)
 
 
 def _options(

@@ -29,6 +29,13 @@ from exchange.desk import Desk, Refused, SessionInfo
 from exchange.server import Doors
 from schemas.visit import TurnedAway, Visit
 
+# The tests all come from one address, in a hurry, and fail on purpose.
+OPEN_HANDED: dict[str, Any] = {
+    "port": 0,
+    "ban_score": 0,
+    "max_unauthenticated_per_address": 100_000,
+    "max_connections_a_second_per_address": 0,
+}
 AGREED = "957877905IntervalData20130903010203001.lse.gz"
 SECONDS = 20.0  # that anything here may take
 
@@ -417,11 +424,9 @@ def open_door(
 ) -> Iterator[Door]:
     """An open door: before a small desk of its own, or before `hub`, whose partners' files are in `partners`.
 
-    Its host key is a new one, or the one that is in the home. It bans nobody unless it is told to: the tests all come from one address, and fail on purpose.
+    Its host key is a new one, or the one that is in the home. It bans nobody, and lets nobody wait, unless it is told to.
     """
-    door = Door(
-        home, replace(Sftp(), **{"port": 0, "ban_score": 0, **limits}), hub, partners, new_key=new_key
-    )
+    door = Door(home, replace(Sftp(), **OPEN_HANDED | limits), hub, partners, new_key=new_key)
     door.start()
     try:
         yield door
