@@ -172,7 +172,7 @@ lake_file = Table(
     CheckConstraint("kind in ('usage','affirmed')", name="kind"),
     CheckConstraint("rows > 0", name="rows"),
     CheckConstraint("account_low <= account_high", name="accounts"),
-    Index("ix_lake_file_edc_usage_date", "edc", "usage_date"),
+    Index("ix_lake_file_edc_usage_date_load_seq", "edc", "usage_date", "load_seq"),
     Index("ix_lake_file_edc_load_seq", "edc", "load_seq"),
     sqlite_autoincrement=True,
 )

@@ -20,7 +20,7 @@ _drop = tables.drop
 def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime, size: int) -> Drop:
     """A new drop, whose file lies in the sender's inbound/."""
     day = ids.drop_day(at)
-    latest = select(_drop.c.id).where(_drop.c.id.startswith(day)).limit(1)
+    latest = select(_drop.c.id).where(_drop.c.id.between(day, day + "~")).limit(1)
     latest = latest.order_by(func.length(_drop.c.id).desc(), _drop.c.id.desc())
     last = tx.execute(latest).scalar_one_or_none()
     number = 1 if last is None else int(last.removeprefix(day)) + 1

@@ -99,7 +99,8 @@ def begin(
 ) -> str:
     """A new publication; its id. `under`: the circumstances (jobs.stores.circumstances)."""
     day = ids.publication_day(at)
-    last = tx.execute(select(func.max(_pub.c.id)).where(_pub.c.id.startswith(day))).scalar_one_or_none()
+    latest = select(func.max(_pub.c.id)).where(_pub.c.id.between(day, day + "~"))
+    last = tx.execute(latest).scalar_one_or_none()
     publication_id = ids.publication(at, 1 if last is None else int(last.removeprefix(day)) + 1)
     tx.execute(
         insert(_pub).values(

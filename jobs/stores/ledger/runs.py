@@ -25,14 +25,13 @@ def judged(tx: Connection, edc: str) -> set[date]:
 def outdated(tx: Connection, edc: str, *, since: date) -> list[date]:
     """The usage days, from `since` on, of which something was loaded after their last report."""
     file = tables.lake_file
-    query = (
-        select(_verdict.c.usage_date)
-        .distinct()
-        .join(file, (file.c.edc == _verdict.c.edc) & (file.c.usage_date == _verdict.c.usage_date))
-        .where((_verdict.c.edc == edc) & (_verdict.c.usage_date >= since))
-        .where((file.c.kind == "usage") & (file.c.load_seq > _verdict.c.reported_seq))
+    newer = (
+        select(file.c.id)
+        .where((file.c.edc == _verdict.c.edc) & (file.c.usage_date == _verdict.c.usage_date))
+        .where((file.c.load_seq > _verdict.c.reported_seq) & (file.c.kind == "usage"))
     )
-    return list(tx.execute(query.order_by(_verdict.c.usage_date)).scalars())
+    query = select(_verdict.c.usage_date).where((_verdict.c.edc == edc) & (_verdict.c.usage_date >= since))
+    return list(tx.execute(query.where(newer.exists()).order_by(_verdict.c.usage_date)).scalars())
 
 
 def keep_verdict(tx: Connection, row: dict[str, Any]) -> None:

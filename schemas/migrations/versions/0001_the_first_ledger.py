@@ -291,7 +291,9 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after the other
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("lake_file", schema=None) as batch_op:
-        batch_op.create_index("ix_lake_file_edc_usage_date", ["edc", "usage_date"], unique=False)
+        batch_op.create_index(
+            "ix_lake_file_edc_usage_date_load_seq", ["edc", "usage_date", "load_seq"], unique=False
+        )
         batch_op.create_index("ix_lake_file_edc_load_seq", ["edc", "load_seq"], unique=False)
 
     op.create_table(
@@ -457,7 +459,7 @@ def downgrade() -> None:  # noqa: PLR0915 - one table after the other
     op.drop_table("outbound_file")
     with op.batch_alter_table("lake_file", schema=None) as batch_op:
         batch_op.drop_index("ix_lake_file_edc_load_seq")
-        batch_op.drop_index("ix_lake_file_edc_usage_date")
+        batch_op.drop_index("ix_lake_file_edc_usage_date_load_seq")
 
     op.drop_table("lake_file")
     op.drop_table("sync_part")
