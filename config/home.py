@@ -74,6 +74,16 @@ class Home:
         """Each partner's file as it was when it could last be taken."""
         return self.state / "partners"
 
+    def config_files(self) -> list[Path]:
+        """What the hub goes by: settings, partners and keys; not what lies there for clients to try."""
+        folder, clients = self.settings_file.parent, self.settings_file.parent / "sample_keys"
+        return [
+            path
+            for path in sorted(folder.rglob("*"))
+            # Not what an editor or a command writes aside at this moment.
+            if path.is_file() and not path.name.startswith(".") and clients not in path.parents
+        ]
+
     def folders(self) -> dict[Path, int]:
         """Every folder a home has, parents first, with its mode."""
         kept = (self.archive, self.lake, self.staging, self.logs, self.locks, self.bans, self.kept_partners)

@@ -24,7 +24,7 @@ from config.partners import Partner
 from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
-from jobs.steps import arrive, checksum, expiry, retain, sync, visit
+from jobs.steps import arrive, checksum, expiry, retain, seal, sync, visit
 from jobs.stores import attempts, place
 from jobs.stores.ledger import LedgerUnreachable, drops, runs, syncs
 from jobs.stores.opened import Stores
@@ -152,6 +152,7 @@ class Schedule:
         if any(trouble.code != "disk-full" for trouble in troubles):
             return
         if not troubles:
+            yield "config", partial(seal.note, stores=stores, now=now)
             for edc in edcs:
                 yield f"adopt/{edc.id}", partial(arrive.adopt, edc.id, stores=stores, now=now, parts=False)
             yield "rename", partial(arrive.wait_no_longer, stores=stores, now=now)
@@ -162,14 +163,15 @@ class Schedule:
             for edc in edcs:
                 yield f"deadlines/{edc.id}", partial(self._deadlines, edc, now)
             yield "publications", partial(self._publications, edcs, now)
+            yield "seal", partial(seal.seal, stores=stores, now=now)
         yield "retain", partial(retain.retain, stores=stores, now=now)
         yield "discard", partial(arrive.discard_broken, stores=stores, now=now)
         for edc in edcs:
             yield f"checksums/{edc.id}", partial(checksum.discard, edc.id, stores=stores, now=now)
         yield "expiry", partial(expiry.warn, stores=stores, now=now)
+        yield "visits", partial(visit.forget, stores=stores, now=now)
 
     def _stand_alone(self, name: str, stage: Callable[[], object], now: datetime) -> None:
-        yield "visits", partial(visit.forget, stores=stores, now=now)
         """Do a stage of a sweep. What stops it is told, as a task's failure is."""
         task = f"sweep:{name}"
         try:

@@ -155,6 +155,13 @@ EVENTS: Mapping[str, Event] = {
     "work.failed": Event("a step stopped with an error; it is tried again at the next sweep", ("task",)),
     "ledger.unreachable": Event("a partner was refused what the ledger has to know of", ("why",)),
     "pool.rebuilt": Event("a worker process died; its work is taken up again"),
+    "config.noted": Event(
+        "a file below config/ was added, changed or, with no hash, taken away", ("sha256",)
+    ),
+    "chain.sealed": Event(
+        "the head of the chain of events, once a day, and the hashes of logs that are over",
+        ("through", "head", "logs"),
+    ),
     # configuration and libraries
     "partners.read": Event("the partners' files were read again after a change", ("partners",)),
     "partners.refused": Event(

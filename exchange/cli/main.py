@@ -74,6 +74,10 @@ _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 class _Commands(click.Group):
     """The commands of COMMANDS, imported when they are wanted."""
+    "verify": (
+        "exchange.cli.verify",
+        "Check a whole home and name each thing that is wrong, with what to do.",
+    ),
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -43,7 +43,7 @@ def _lay_out(file: OutboundFile, *, stores: Stores, now: datetime) -> list[Laid]
     if (aside := staging(stores, file.edc) / f"{key}.arrow").exists():
         files.appear(aside, contents)
     if (aside := staging(stores, file.edc) / f"{key}.lse.gz").exists():
-        own = lay_manifest(file, stores=stores, laid_out_at=now)
+        own: Laid | None = lay_manifest(file, stores=stores, laid_out_at=now)
         files.appear(aside, place(file, stores=stores))
     else:  # it appeared before this was cut off
         own = stores.mailboxes.lies(file.egs, "outbound", receipt.manifest_name(file.name))

@@ -80,6 +80,11 @@ class Owner:
 _HELD, _LEFT = ".lock", ".left"
 
 
+def lives(locks: Path, name: str) -> bool:
+    """For those who only look: whether the process that calls itself `name` still runs."""
+    return _is_held(locks / f"{name}{_HELD}")
+
+
 def _is_held(path: Path) -> bool:
     try:
         with path.open("r") as file:

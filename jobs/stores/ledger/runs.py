@@ -62,3 +62,16 @@ def last(tx: Connection, limit: int = 20) -> list[dict[str, Any]]:
     """The latest runs, newest first."""
     rows = tx.execute(select(_run).order_by(_run.c.began_at.desc()).limit(limit))
     return [dict(row) for row in rows.mappings()]
+
+
+def latest(tx: Connection, job: str) -> dict[str, Any] | None:
+    """The run of a job with the greatest key, which for dates is the latest."""
+    query = select(_run).where(_run.c.job == job).order_by(_run.c.key.desc()).limit(1)
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
+def keep(tx: Connection, job: str, key: str, *, at: datetime, **said: Any) -> None:
+    """A run that has begun and ended at an instant; what the one before it under that key said is forgotten."""
+    tx.execute(delete(_run).where((_run.c.job == job) & (_run.c.key == key)))
+    tx.execute(insert(_run).values(job=job, key=key, began_at=at, ended_at=at, said=said))

@@ -1,0 +1,108 @@
+"""Reading an outbound file again, without the code that wrote it or that reads what EDCs send.
+
+Rows are told apart by their sort codes and split at commas; nothing is known here of blocks as columns,
+of how they are rendered or of who they were rendered for.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from isal import isal_zlib
+
+from jobs.proofs.place import pieces
+
+_GZIP = 16 + 15
+_UNPACKED = 16 << 20  # bytes at a time
+_HEAD = "00000001,"
+_READINGS = "10000000,"
+
+
+@dataclass(slots=True, kw_only=True)
+class Reread:
+    """What an outbound file holds. `blocks` are account, channel and day (text, ccyymmdd), piece by piece."""
+
+    sha256: str = ""
+    bytes: int = 0
+    intervals: int = 0
+    estimated: int = 0
+    blocks: list[pa.Table] = field(default_factory=list)
+    broken: str = ""
+
+    @property
+    def keys(self) -> pa.ChunkedArray:
+        """One word a block: account, channel and day."""
+        words = [
+            pc.binary_join_element_wise(one["account"], one["channel"], one["day"], " ")
+            for one in self.blocks
+        ]
+        return pa.chunked_array([chunk for word in words for chunk in word.chunks], pa.string())
+
+    @property
+    def accounts(self) -> pa.ChunkedArray:
+        return pa.chunked_array(
+            [chunk for one in self.blocks for chunk in one["account"].chunks], pa.string()
+        )
+
+
+def read(path: Path) -> Reread:
+    """Read a gzip file of LSE. Raises FileNotFoundError."""
+    found = Reread()
+    digest = hashlib.sha256()
+    try:
+        for text in _whole_lines(_unpacked(path, digest, found)):
+            _take(text, found)
+    except (isal_zlib.error, EOFError) as error:  # type: ignore[misc] # its stub says too little
+        found.broken = f"it cannot be unpacked: {error}"
+    found.sha256 = digest.hexdigest()
+    return found
+
+
+def _unpacked(path: Path, digest: "hashlib._Hash", found: Reread) -> Iterator[bytes]:
+    member = isal_zlib.decompressobj(wbits=_GZIP)
+    for piece in pieces(path):
+        digest.update(piece)
+        found.bytes += len(piece)
+        rest = piece
+        while rest and not member.eof:
+            yield member.decompress(rest, _UNPACKED)
+            rest = member.unconsumed_tail
+    while not member.eof:
+        more = member.decompress(b"", _UNPACKED)
+        if not more:
+            raise EOFError("it is cut off")
+        yield more
+
+
+def _whole_lines(unpacked: Iterator[bytes]) -> Iterator[bytes]:
+    held = b""
+    for piece in unpacked:
+        text = held + piece
+        end = text.rfind(b"\n") + 1
+        held = text[end:]
+        if end:
+            yield text[:end]
+    if held:
+        yield held + b"\n"
+
+
+def _take(text: bytes, found: Reread) -> None:
+    """Take in some whole lines."""
+    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1
+    marks = np.concatenate(([0], ends)).astype(np.int64)
+    lines = pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(marks), pa.py_buffer(text))
+    heads = lines.filter(pc.starts_with(lines, _HEAD))
+    if len(heads):
+        fields = pc.split_pattern(heads, ",", max_splits=4)
+        columns = [pc.list_element(fields, place).cast(pa.string()) for place in (1, 2, 3)]
+        day = pc.utf8_slice_codeunits(columns[2], 0, 8)
+        found.blocks.append(pa.table({"account": columns[0], "channel": columns[1], "day": day}))
+    readings = lines.filter(pc.greater_equal(lines, pa.scalar(_READINGS, pa.large_string())))
+    # value, status, start: two commas before each status, one or none behind the last.
+    commas = pc.count_substring(readings, ",").to_numpy(zero_copy_only=False).astype(np.int64)
+    found.intervals += int(((commas + 1) // 3).sum())
+    found.estimated += int(pc.sum(pc.count_substring(readings, ",E")).as_py() or 0)

@@ -1,0 +1,113 @@
+"""Receipts, reports and manifests: each as the hub laid it, byte for byte, and none besides.
+
+They are held to the hashes in the chain, and what they say to the ledger's rows.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jobs.proofs.finding import RESTORE, Check, Finding, Look
+from jobs.proofs.known import Known, Paper, Rows
+from jobs.proofs.place import Place, sha256
+
+_SUMS = (
+    "blocks_loaded",
+    "blocks_late",
+    "blocks_replacing",
+    "blocks_unchanged",
+    "blocks_rejected",
+    "intervals_loaded",
+)
+_ENDINGS = (".accepted.json", ".partial.json", ".rejected.json", ".duplicate.json")
+
+
+def looks(known: Known, place: Place) -> Iterator[Look]:
+    """One for each paper that the chain knows and that has not gone since."""
+    drops = {row.id: row for row in known.drops}
+    sent = {(row.egs, row.name): row for row in known.outbound}
+    for paper in known.told.papers.values():
+        file = sent.get((paper.partner, paper.about)) if paper.folder == "outbound" else None
+        if file is not None and file.expired_at is not None:
+            continue
+        path = place.mailbox(paper.partner, paper.folder) / paper.name
+        row = drops.get(paper.about) if paper.name.endswith(_ENDINGS) else file
+        where = place.named(path)
+        claim = _claim(paper, file)
+        yield Look(check=Check.RECEIPTS, where=where, look=_Reading(path, paper, where, claim, row).find)
+
+
+class _Reading:
+    """One paper that is to be read."""
+
+    def __init__(self, path: Path, paper: Paper, where: str, claim: str, row: Any) -> None:
+        self._path, self._paper, self._where, self._claim, self._row = path, paper, where, claim, row
+
+    def find(self) -> Iterator[Finding]:
+        if not self._path.is_file():
+            yield self._finding("it is gone")
+        elif sha256(self._path) != self._paper.sha256:
+            yield self._finding("it is not as the hub laid it")
+        elif self._row is not None:
+            yield from self._sums(json.loads(self._path.read_bytes()))
+
+    def _sums(self, said: dict[str, Any]) -> Iterator[Finding]:
+        """What it counts, held to the row of its drop or outbound file."""
+        names = _SUMS if self._paper.folder == "receipts" else ("sequence", "sha256", "bytes", "blocks", "intervals")  # fmt: skip
+        for name in names:
+            if said[name] != getattr(self._row, name):
+                what = f"{name} is {said[name]} in it and {getattr(self._row, name)} in the ledger"
+                yield Finding(check=Check.SUMS, where=self._where, what=what, do=RESTORE, claim=self._claim)
+
+    def _finding(self, what: str) -> Finding:
+        return Finding(check=Check.RECEIPTS, where=self._where, what=what, do=RESTORE, claim=self._claim)
+
+
+def _claim(paper: Paper, file: Any) -> str:
+    """What is held by whoever lays this paper."""
+    if paper.folder == "receipts":
+        return f"drop:{paper.about}"
+    if paper.folder == "outbound":
+        return f"outbound:{file.edc}" if file is not None else ""
+    return f"verdict:{paper.about}" if "/" in paper.about else f"outbound:{paper.partner}"
+
+
+def strangers(known: Known, place: Place) -> Iterator[Finding]:
+    """Files in partners' folders that the hub did not lay there."""
+    outbound = {(row.egs, row.name): row for row in known.outbound}
+    drops = {row.id for row in known.drops}
+    for folder in ("receipts", "reports", "outbound"):
+        for path in sorted(place.home.sftp_root.glob(f"*/{folder}/*")):
+            partner = path.parent.parent.name
+            if path.name.startswith(".") and path.suffix == ".aside":
+                continue
+            file = outbound.get((partner, path.name.removesuffix(".manifest.json")))
+            if (partner, folder, path.name) in known.told.papers or (
+                file is not None and file.name == path.name
+            ):
+                continue
+            claim = f"outbound:{file.edc}" if file is not None else ""
+            if folder == "receipts":
+                claim = next((f"drop:{word}" for word in path.name.split(".") if word in drops), "")
+            elif folder == "reports":
+                day = path.name.split(".")[0]
+                claim = f"verdict:{partner}/{day}" if "-" in day[:5] else f"outbound:{partner}"
+            what = "the hub did not lay it there"
+            do = "its partner can read it: find out who put it there, and take it away"
+            yield Finding(check=Check.STRANGERS, where=place.named(path), what=what, do=do, claim=claim)
+
+
+def inbound(known: Known, place: Place) -> Iterator[Finding]:
+    """Uploads that the ledger knows and that are not received yet: there, and as long as they came."""
+    rows: Rows = [row for row in known.drops if row.in_inbound and row.stage != "received"]
+    for row in rows:
+        name = f".{row.name}.part" if row.stage == "incomplete" else row.name
+        path = place.mailbox(row.partner, "inbound") / name
+        claim = f"drop:{row.id}"
+        do = "have its sender send it again: it was not received yet"
+        if not path.is_file():
+            yield Finding(check=Check.DROPS, where=place.named(path), what="it is gone", do=do, claim=claim)
+        elif row.stage != "incomplete" and path.stat().st_size != row.bytes:
+            what = f"it has {path.stat().st_size} bytes, and came with {row.bytes}"
+            yield Finding(check=Check.DROPS, where=place.named(path), what=what, do=do, claim=claim)
