@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, true, update
 
 from jobs.stores.ledger import events
 from schemas import ids, tables
@@ -224,17 +224,13 @@ def withdrawn_by(tx: Connection, sync_id: str, *, edc: str) -> list[OutboundFile
     return _all(tx, (_file.c.edc == edc) & (_file.c.state == "withdrawn") & (_file.c.withdrawn_by == sync_id))
 
 
-def listed(
-    tx: Connection, *, egs: str = "", edc: str = "", after: datetime | None = None
-) -> list[OutboundFile]:
-    """Outbound files by sequence, of an EGS, of an EDC, laid out since."""
-    where: ColumnElement[bool] = _file.c.id > 0
+def listed(tx: Connection, *, egs: str = "", after: datetime | None = None) -> list[OutboundFile]:
+    """Outbound files by sequence: all, or an EGS's; or those laid out since and not expired."""
+    where: ColumnElement[bool] = true()
     if egs:
         where &= _file.c.egs == egs
-    if edc:
-        where &= _file.c.edc == edc
     if after is not None:
-        where &= _file.c.laid_out_at >= after
+        where &= (_file.c.laid_out_at >= after) & _file.c.expired_at.is_(None)
     return _all(tx, where)
 
 
