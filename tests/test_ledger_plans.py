@@ -39,7 +39,7 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
     "files to be written again": lambda tx: outbox.rewrites_due(tx, edc="cnp"),
     "files that lie in outbound": lambda tx: outbox.live(tx, edc="cnp"),
     "files that have lain long enough": lambda tx: outbox.laid_out_before(tx, NOW),
-    "files laid out just now": lambda tx: outbox.listed(tx, after=NOW),
+    "files laid out just now": lambda tx: outbox.laid_out_since(tx, NOW),
     "the next sequence number": lambda tx: outbox.next_sequence(tx, "champion"),
     "whether a name was used": lambda tx: outbox.is_used(tx, egs="champion", name="a"),
     "files of a name": lambda tx: outbox.named(tx, "a"),

@@ -52,7 +52,7 @@ def command(asked: Asked, *, release: tuple[str, ...]) -> int:
 def _publish(edc: Partner, release: tuple[str, ...], asked: Asked, stores: Stores) -> dict[str, Any]:
     began = asked.clock()
     with stores.ledger.read() as tx:
-        before = {file.id for file in outbox.listed(tx, after=began)}
+        before = {file.id for file in outbox.laid_out_since(tx, began)}
 
     def work() -> step.Published | step.NothingNew | step.Withheld | None:
         outcome = step.publish(edc, stores=stores, now=asked.clock(), release=release)
@@ -60,7 +60,7 @@ def _publish(edc: Partner, release: tuple[str, ...], asked: Asked, stores: Store
 
     outcome = opened.when_free(work)
     with stores.ledger.read() as tx:
-        since = outbox.listed(tx, after=began)
+        since = sorted(outbox.laid_out_since(tx, began), key=lambda file: (file.egs, file.sequence))
         files = [file for file in since if file.edc == edc.id and file.id not in before]
         held: dict[str, int] = defaultdict(int)
         for (reason, _), count in outbox.held_counts(tx, edc.id).items():

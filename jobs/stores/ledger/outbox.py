@@ -224,14 +224,16 @@ def withdrawn_by(tx: Connection, sync_id: str, *, edc: str) -> list[OutboundFile
     return _all(tx, (_file.c.edc == edc) & (_file.c.state == "withdrawn") & (_file.c.withdrawn_by == sync_id))
 
 
-def listed(tx: Connection, *, egs: str = "", after: datetime | None = None) -> list[OutboundFile]:
-    """Outbound files by sequence: all, or an EGS's; or those laid out since and not expired."""
-    where: ColumnElement[bool] = true()
-    if egs:
-        where &= _file.c.egs == egs
-    if after is not None:
-        where &= (_file.c.laid_out_at >= after) & _file.c.expired_at.is_(None)
-    return _all(tx, where)
+def laid_out_since(tx: Connection, instant: datetime) -> list[OutboundFile]:
+    """The files laid out from `instant` on whose time in outbound/ is not over, oldest first."""
+    where = (_file.c.laid_out_at >= instant) & _file.c.expired_at.is_(None)
+    query = select(*_COLUMNS).where(where).order_by(_file.c.laid_out_at, _file.c.id)
+    return [_read(row) for row in tx.execute(query)]
+
+
+def listed(tx: Connection, *, egs: str = "") -> list[OutboundFile]:
+    """Outbound files by sequence: all, or an EGS's."""
+    return _all(tx, _file.c.egs == egs if egs else true())
 
 
 def hold(tx: Connection, rows: list[Held]) -> None:
