@@ -1,10 +1,12 @@
 """Writing LSE: blocks as columns become the text of an interval file.
 
-Source: formats.md, section 1. Each distinct pair of value and status is spelt once; the file is then one
+Source: formats.md, section 1. A pair of value and status is spelt once; the file is then one
 `take` over the spellings and the blocks' headers, whose bytes lie behind each other as the file has them.
 """
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +15,12 @@ import pyarrow.compute as pc
 
 from schemas.block import METER_FIELDS
 
+# The columns of blocks (schemas.block.FIELDS) that the text is made of.
+WRITTEN = (
+    "account", "channel", "usage_date", "interval_seconds", "stamp", "origin", *METER_FIELDS, "text", "wh", "status",
+)  # fmt: skip
 _ESTIMATED = ord("E")
-_SAMPLE = 20_000  # intervals
+_COMMON = 1 << 16  # pairs of value and status below it are spelt once and for all: up to 32.768 kWh
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,46 +32,75 @@ class Rendered:
 
 
 def render(blocks: pa.Table) -> Rendered:
-    """The text of the blocks (of `schemas.block.FIELDS`), in their order.
+    """The text of the blocks (of `schemas.block.FIELDS`), in their order."""
+    return spell(blocks).text(np.arange(len(blocks)))
 
-    Lines end in LF, the stop time is 23:59:59, a day stands in one row, interval starts stay empty.
+
+@dataclass(frozen=True, slots=True)
+class Spelt:
+    """Blocks of which everything is written once: `said` has each triplet, the end of a line and each block's
+    head; `codes` says which triplet each interval is; block i has `counts[i]` intervals.
     """
+
+    said: pa.LargeStringArray
+    codes: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
+
+    def text(self, places: npt.NDArray[np.int64]) -> Rendered:
+        """The text of the blocks at these places, in this order.
+
+        Lines end in LF, the stop time is 23:59:59, a day stands in one row, interval starts stay empty.
+        """
+        if not len(places):
+            return Rendered(pa.py_buffer(b""), np.zeros(1, np.int64))
+        heads = len(self.said) - len(self.counts)
+        # The pieces of a block: its head, a triplet an interval, its end.
+        begins = np.concatenate(([0], np.cumsum(self.counts[places] + 2, dtype=np.int64)))
+        pieces = np.empty(begins[-1], np.int32)
+        inner = np.ones(len(pieces), np.bool_)
+        inner[begins[:-1]] = inner[begins[1:] - 1] = False
+        pieces[inner] = self._codes_of(places)
+        pieces[begins[:-1]] = heads + places
+        pieces[begins[1:] - 1] = heads - 1
+        text = self.said.take(pa.array(pieces))
+        marks = np.frombuffer(text.buffers()[1], np.int64)[begins]
+        return Rendered(text.buffers()[2].slice(0, int(marks[-1])), marks)
+
+    def _codes_of(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        if self.counts.min() == self.counts.max():
+            days: npt.NDArray[np.int32] = self.codes.reshape(len(self.counts), -1)[places]
+            return days.ravel()
+        ends = np.cumsum(self.counts, dtype=np.int64)[places]
+        spans = zip((ends - self.counts[places]).tolist(), ends.tolist(), strict=True)
+        return np.concatenate([self.codes[begin:end] for begin, end in spans])
+
+
+def spell(blocks: pa.Table) -> Spelt:
+    """Make ready what the text of blocks consists of."""
     blocks = blocks.combine_chunks()
-    count = len(blocks)
-    if not count:
-        return Rendered(pa.py_buffer(b""), np.zeros(1, np.int64))
     spelling, codes = _triplets(blocks)
-    intervals = _intervals(blocks)
-    # The pieces of a block: its head, a triplet an interval, its end.
-    begins = np.concatenate(([0], np.cumsum(intervals + 2)))
-    pieces = np.empty(begins[-1], np.int32)
-    inner = np.ones(len(pieces), np.bool_)
-    inner[begins[:-1]] = inner[begins[1:] - 1] = False
-    pieces[inner] = codes
-    pieces[begins[:-1]] = len(spelling) + 1 + np.arange(count, dtype=np.int32)
-    pieces[begins[1:] - 1] = len(spelling)
     said = pa.concat_arrays([spelling, pa.array(["\n"]), _heads(blocks)])
-    text = said.cast(pa.large_string()).take(pa.array(pieces))
-    marks = np.frombuffer(text.buffers()[1], np.int64)[begins]
-    return Rendered(text.buffers()[2].slice(0, int(marks[-1])), marks)
-
-
-def _intervals(blocks: pa.Table) -> npt.NDArray[np.int64]:
-    """How many intervals each block has."""
-    return np.asarray(pc.list_value_length(_column(blocks, "wh"))).astype(np.int64)
+    counts = np.asarray(pc.list_value_length(_column(blocks, "wh")))
+    return Spelt(said.cast(pa.large_string()), codes, counts)
 
 
 def _triplets(blocks: pa.Table) -> tuple[pa.StringArray, npt.NDArray[np.int32]]:
-    """Every distinct triplet as it is written, and which of them each interval is."""
-    wh = np.asarray(_column(blocks, "wh").flatten())
-    letters = _letters(_column(blocks, "status"))
-    pairs = pa.array(wh.astype(np.int64) * 2 + (letters == _ESTIMATED))
-    if 2 * len(pairs.slice(0, _SAMPLE).unique()) > min(
-        _SAMPLE, len(pairs)
-    ):  # looking for equal ones costs more
-        return _spelling(np.asarray(pairs)), np.arange(len(pairs), dtype=np.int32)
-    encoded = pairs.dictionary_encode()
-    return _spelling(np.asarray(encoded.dictionary)), np.asarray(encoded.indices)
+    """The triplets as they are written, and which of them each interval is."""
+    codes = np.asarray(_column(blocks, "wh").flatten()) * 2  # at most 1,999,999,998: an int32
+    codes += _letters(_column(blocks, "status")) == _ESTIMATED
+    common = _common()
+    high = np.flatnonzero(codes >= len(common))
+    if not len(high):
+        return common, codes
+    others = pa.array(codes[high]).dictionary_encode()
+    codes[high] = np.asarray(others.indices) + len(common)
+    return pa.concat_arrays([common, _spelling(np.asarray(others.dictionary))]), codes
+
+
+@functools.cache
+def _common() -> pa.StringArray:
+    """The triplets of all readings that most customers have, by their pair of value and status."""
+    return _spelling(np.arange(_COMMON))
 
 
 def _letters(status: pa.StringArray) -> npt.NDArray[np.uint8]:
@@ -75,7 +110,7 @@ def _letters(status: pa.StringArray) -> npt.NDArray[np.uint8]:
     return np.frombuffer(letters, np.uint8)[marks[0] : marks[-1]]
 
 
-def _spelling(pairs: npt.NDArray[np.int64]) -> pa.StringArray:
+def _spelling(pairs: npt.NDArray[np.integer[Any]]) -> pa.StringArray:
     """`,value,status,` of each pair of watt-hours and status; the value in kWh, exactly, without idle zeros."""
     unscaled = np.zeros(2 * len(pairs), np.int64)
     unscaled[0::2] = pairs >> 1

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from multiprocessing.context import ForkServerContext
@@ -39,6 +40,7 @@ class Moments:
         self.root = str(root)
         self.dies_at = dies_at
         self.count = 0
+        self.lock = threading.Lock()
 
     def heard(self, name: str, given: tuple[Any, ...]) -> None:
         if name in {"os.rename", "os.remove"} and os.fspath(given[0]).startswith(self.root):
@@ -49,9 +51,10 @@ class Moments:
             self.pass_one()
 
     def pass_one(self) -> None:
-        self.count += 1
-        if self.count == self.dies_at:
-            os._exit(DIED)
+        with self.lock:  # files appear side by side
+            self.count += 1
+            if self.count == self.dies_at:
+                os._exit(DIED)
 
 
 def act(root: Path, now: datetime, work: Callable[[Hub], None], dies_at: int) -> None:

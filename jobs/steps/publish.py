@@ -4,7 +4,7 @@ A publication is a difference: the blocks that became current since the one befo
 an unclaimed EGS or an operator's hold gave free, each to whoever is of record now.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -17,15 +17,16 @@ from config.partners import Partner
 from config.settings import Late
 from jobs.rules import ownership, versions
 from jobs.rules.ownership import Nobody, Owners
-from jobs.stores import circumstances, layout
+from jobs.stores import circumstances, layout, side_by_side
 from jobs.stores.ledger import claims, loads, outbox, syncs
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import Held, OutboundFile
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
-from jobs.stores.outbound import Draft, Drafts, To, held_by_lake_file
+from jobs.stores.outbound import Draft, Drafts, held_by_lake_file
 from jobs.stores.rosters import Roster
-from schemas import block, file_name
+from jobs.stores.shares import COLUMNS, To
+from schemas import file_name
 from schemas.usage_day import local_date
 
 _AT_ONCE = 200  # withdrawn files that are written again in one go: each has two files open
@@ -139,10 +140,11 @@ class _Run:
             waiting = outbox.files_held(tx, edc=self.edc.id, why=self._may_be_free(tx, release))
         if self.after == self.through and not waiting:
             return []
-        drafts = Drafts(layout.staging(self.stores, self.edc.id))
-        hold = [held for file in new if file.kind == "usage" for held in self._share_out(file, drafts)]
-        freed = self._free(waiting, release, drafts)
-        made = drafts.finish()
+        with side_by_side.threads() as threads:
+            drafts = Drafts(layout.staging(self.stores, self.edc.id), threads)
+            hold = [held for file in new if file.kind == "usage" for held in self._share_out(file, drafts)]
+            freed = self._free(waiting, release, drafts)
+            made = drafts.finish()
         with self.stores.ledger.write() as tx:
             publication_id = self._record(tx, made)
             outbox.hold(tx, hold)
@@ -170,16 +172,17 @@ class _Run:
         return [draft for withdrawn in some for draft in self._rewrite(withdrawn)]
 
     def _rewrite(self, due: list[OutboundFile]) -> list[Draft]:
-        drafts = Drafts(layout.staging(self.stores, self.edc.id))
         # What was for one that is no partner any more is not written: nobody would find the file.
         wanted = [withdrawn for withdrawn in due if withdrawn.egs in self._egs_ids]
         paths = [layout.contents_path(withdrawn, stores=self.stores) for withdrawn in wanted]
         held = held_by_lake_file(paths)
         with self.stores.ledger.read() as tx:
             lake_files = loads.by_ids(tx, sorted(held))
-        for file in lake_files.values():
-            self._write_again(file, held[file.id], wanted, drafts)
-        made = drafts.finish()
+        with side_by_side.threads() as threads:
+            drafts = Drafts(layout.staging(self.stores, self.edc.id), threads)
+            for file in lake_files.values():
+                self._write_again(file, held[file.id], wanted, drafts)
+            made = drafts.finish()
         with self.stores.ledger.write() as tx:
             self._record(tx, made, through=self.after, because=self.sync.id)
             for withdrawn in due:
@@ -189,16 +192,16 @@ class _Run:
 
     def _share_out(self, file: LakeFile, drafts: Drafts) -> Iterator[Held]:
         """Give the current blocks of a lake file to their EGSs; those that must wait are the answer."""
-        rows = self.stores.lake.read(file.path, columns=block.LAKE.names)
-        rows = rows.filter(pa.array(self._is_current(file, rows)))
+        rows = self.stores.lake.read(file.path, columns=COLUMNS)
+        current = self._is_current(file, rows)
         owners = self._owners(rows["account"])
         late = (rows["version"].to_numpy() == 1) & ~rows["on_time"].to_numpy()
         nobodys = np.isin(owners.place, (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET))
         waits = late & (self.stores.settings.deadline.late is Late.HOLD) & ~nobodys
-        place = np.where(waits, np.int32(Nobody.DEFAULT_SERVICE), owners.place)
+        place = np.where(current & ~waits, owners.place, np.int32(Nobody.DEFAULT_SERVICE))
         drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
         reasons = {Nobody.SUSPENSE: "suspense", Nobody.UNCLAIMED: "unclaimed"}
-        for row in np.flatnonzero(waits | np.isin(owners.place, list(reasons))).tolist():
+        for row in np.flatnonzero(current & (waits | np.isin(owners.place, list(reasons)))).tolist():
             yield Held(
                 edc=self.edc.id,
                 lake_file_id=file.id,
@@ -274,7 +277,7 @@ class _Run:
     def _rows(self, file: LakeFile, keys: pa.Array) -> pa.Table:
         """The rows of a lake file that have these keys (versions.key)."""
         accounts = pc.unique(pc.list_element(pc.split_pattern(keys, versions.BETWEEN, max_splits=1), 0))
-        rows = self.stores.lake.read_accounts(file.path, columns=block.LAKE.names, accounts=accounts)
+        rows = self.stores.lake.read_accounts(file.path, columns=COLUMNS, accounts=accounts)
         return rows.filter(pc.is_in(versions.key(rows), value_set=keys))
 
     def _owners(self, accounts: pa.Array | pa.ChunkedArray) -> Owners:
@@ -295,23 +298,25 @@ class _Run:
         """Whether each row of a lake file is the current version, by the loads this run looks at: it was not
         outranked when it was committed, and no later commit stacked one upon it that was not, either."""
         current: versions.Bools = ~rows["outranked"].to_numpy()
-        keys = versions.key(rows)
         with self.stores.ledger.read() as tx:
             touching = loads.on_day(
                 tx, edc=file.edc, day=file.usage_date, low=file.account_low, high=file.account_high
             )
-        for later in touching:
-            if (
-                later.kind == "usage"
-                and later.version_high > 1
-                and file.load_seq < later.load_seq <= self.through
-            ):
-                columns = ("account", "channel", "outranked")
-                stacked = self.stores.lake.read_accounts(
-                    later.path, columns=columns, accounts=pc.unique(rows["account"])
-                )
-                stacked = stacked.filter(pc.invert(stacked["outranked"]))
-                current &= ~pc.is_in(keys, value_set=versions.key(stacked)).to_numpy(zero_copy_only=False)
+        stacking = [
+            later
+            for later in touching
+            if later.kind == "usage"
+            and later.version_high > 1
+            and file.load_seq < later.load_seq <= self.through
+        ]
+        keys = versions.key(rows) if stacking else None
+        for later in stacking:
+            columns = ("account", "channel", "outranked")
+            stacked = self.stores.lake.read_accounts(
+                later.path, columns=columns, accounts=pc.unique(rows["account"])
+            )
+            stacked = stacked.filter(pc.invert(stacked["outranked"]))
+            current &= ~pc.is_in(keys, value_set=versions.key(stacked)).to_numpy(zero_copy_only=False)
         return current
 
     def _record(
@@ -330,11 +335,15 @@ class _Run:
             under=circumstances.note(tx, stores=self.stores, at=self.now),
             replaces=because,
         )
+        last = outbox.last_sequences(tx, {draft.egs for draft in made})
+        names = self._names(tx)
+        recorded = []
         for draft in made:
+            last[draft.egs] += 1
             file = OutboundFile(
                 egs=draft.egs,
-                sequence=outbox.next_sequence(tx, draft.egs),
-                name=self._free_name(tx, draft.egs),
+                sequence=last[draft.egs],
+                name=next(names[draft.egs]),
                 edc=self.edc.id,
                 publication_id=publication_id,
                 sync_id=self.sync.id,
@@ -349,17 +358,19 @@ class _Run:
                 contents=f"contents/{publication_id}/{draft.key}.arrow",
                 replaces=draft.replaces,
             )
-            outbox.add(tx, file, at=self.now, contents_sha256=draft.contents_sha256)
-            if draft.replaces:
-                outbox.replaced(tx, egs=draft.egs, name=draft.replaces, by=file.name)
+            recorded.append(file)
+        outbox.add(tx, recorded, [draft.contents_sha256 for draft in made], at=self.now)
         return publication_id
 
-    def _free_name(self, tx: Connection, egs: str) -> str:
-        """A name that the EGS was never given: by the EDC's clock, and a counter."""
+    def _names(self, tx: Connection) -> Mapping[str, Iterator[str]]:
+        """By EGS, names that it was never given, one after the other: by the EDC's clock, and a counter."""
         assert self.edc.zone is not None
         at = self.now.astimezone(self.edc.zone)
-        for counter in range(1, 1000):
-            name = file_name.outbound(duns=self.edc.duns, at=at, counter=counter)
-            if not outbox.is_used(tx, egs=egs, name=name):
-                return name
-        raise RuntimeError(f"a thousand files of {self.edc.id} for {egs} at {at:%H:%M:%S}")
+        names = [file_name.outbound(duns=self.edc.duns, at=at, counter=counter) for counter in range(1, 1000)]
+        used = outbox.used_names(tx, low=names[0], high=names[-1])
+
+        def free(egs: str) -> Iterator[str]:
+            yield from (name for name in names if (egs, name) not in used)
+            raise RuntimeError(f"a thousand files of {self.edc.id} for {egs} at {at:%H:%M:%S}")
+
+        return {egs.id: free(egs.id) for egs in self.egss}

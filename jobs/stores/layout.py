@@ -1,9 +1,13 @@
 """What lies in outbound folders: recorded files appear there, manifest first, and leave again."""
 
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 
-from jobs.stores import files
+from config.partners import Partners
+from jobs.stores import files, side_by_side
 from jobs.stores.ledger import events, outbox, syncs
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.mailboxes import Laid
@@ -28,7 +32,7 @@ def finish(edc: str, *, stores: Stores, now: datetime) -> None:
     for publication_id in unfinished:
         with stores.ledger.read() as tx:
             recorded = [f for f in outbox.of_publication(tx, publication_id) if f.state == "recorded"]
-        manifests = [laid for file in recorded for laid in _lay_out(file, stores=stores, now=now)]
+        manifests = _lay_out(recorded, stores=stores, now=now)
         with stores.ledger.write() as tx:
             outbox.laid_out(tx, publication_id, at=now)
             for manifest in manifests:
@@ -36,23 +40,50 @@ def finish(edc: str, *, stores: Stores, now: datetime) -> None:
                 events.laid(tx, manifest, at=now, about=about)
 
 
-def _lay_out(file: OutboundFile, *, stores: Stores, now: datetime) -> list[Laid]:
-    """Let one file appear; the manifests that lie there by that."""
-    contents = contents_path(file, stores=stores)
-    key = contents.stem
-    if (aside := staging(stores, file.edc) / f"{key}.arrow").exists():
-        files.appear(aside, contents)
-    if (aside := staging(stores, file.edc) / f"{key}.lse.gz").exists():
-        own: Laid | None = lay_manifest(file, stores=stores, laid_out_at=now)
-        files.appear(aside, place(file, stores=stores))
-    else:  # it appeared before this was cut off
-        own = stores.mailboxes.lies(file.egs, "outbound", receipt.manifest_name(file.name))
-    laid = [own] if own else []
-    if file.replaces:
-        with stores.ledger.read() as tx:
-            (replaced,) = outbox.named(tx, file.replaces, egs=file.egs)
-        laid.append(lay_manifest(replaced, stores=stores, laid_out_at=now))
-    return laid
+def _lay_out(recorded: list[OutboundFile], *, stores: Stores, now: datetime) -> list[Laid]:
+    """Let files of a publication appear, each EGS's behind each other, those of several side by side; the
+    manifests that lie there by that.
+    """
+    _keep_contents(recorded, stores=stores)
+    with stores.ledger.read() as tx:
+        replaced = {
+            file.id: outbox.named(tx, file.replaces, egs=file.egs)[0] for file in recorded if file.replaces
+        }
+    manifests = _Manifests.of([*recorded, *replaced.values()], stores=stores, now=now)
+
+    def lay_before(of_egs: list[OutboundFile]) -> list[Laid]:
+        laid = []
+        for file in of_egs:
+            if (aside := _made(file, stores=stores, ending="lse.gz")).exists():
+                laid.append(manifests.lay(file))
+                files.appear(aside, place(file, stores=stores))
+            elif lies := manifests.lies(file):  # it appeared before this was cut off
+                laid.append(lies)
+            if file.replaces:
+                laid.append(manifests.lay(replaced[file.id]))
+        return laid
+
+    by_egs = [list(group) for _, group in groupby(recorded, key=lambda file: file.egs)]
+    with side_by_side.threads() as threads:
+        return [laid for of_egs in threads.map(lay_before, by_egs) for laid in of_egs]
+
+
+def _keep_contents(recorded: list[OutboundFile], *, stores: Stores) -> None:
+    """Put the lists of what files hold where they are kept."""
+    folders = set()
+    for file in recorded:
+        kept = contents_path(file, stores=stores)
+        if (aside := _made(file, stores=stores, ending="arrow")).exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            aside.rename(kept)
+            folders |= {kept.parent, kept.parent.parent}
+    for folder in sorted(folders, reverse=True):
+        files.sync_folder(folder)
+
+
+def _made(file: OutboundFile, *, stores: Stores, ending: str) -> Path:
+    """Where a part of the file waits until it appears."""
+    return staging(stores, file.edc) / f"{contents_path(file, stores=stores).stem}.{ending}"
 
 
 def place(file: OutboundFile, *, stores: Stores) -> Path:
@@ -65,20 +96,48 @@ def contents_path(file: OutboundFile, *, stores: Stores) -> Path:
     return stores.home.state / file.contents
 
 
-def lay_manifest(file: OutboundFile, *, stores: Stores, laid_out_at: datetime) -> Laid:
-    """Write the file's manifest beside it. It stays when the file is withdrawn, and then says so."""
-    partners = stores.partners.current()
-    edc, egs = partners.get(file.edc), partners.get(file.egs)
-    with stores.ledger.read() as tx:
-        sync = syncs.get(tx, file.sync_id)
-    content = receipt.manifest(
-        file,
-        edc_duns=edc.duns if edc else "",
-        egs_duns=egs.duns if egs else "",
-        as_of=sync.as_of,
-        laid_out_at=file.laid_out_at or laid_out_at,
-    )
-    return stores.mailboxes.lay(file.egs, "outbound", receipt.manifest_name(file.name), content)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manifests:
+    """Manifests of some files. What they say besides a file's row in the ledger is looked up once."""
+
+    stores: Stores
+    partners: Partners
+    as_of: Mapping[str, date]  # by sync
+    now: datetime
+
+    @classmethod
+    def of(cls, some: Iterable[OutboundFile], *, stores: Stores, now: datetime) -> "_Manifests":
+        with stores.ledger.read() as tx:
+            as_of = {sync_id: syncs.get(tx, sync_id).as_of for sync_id in {file.sync_id for file in some}}
+        return cls(stores=stores, partners=stores.partners.current(), as_of=as_of, now=now)
+
+    def lay(self, file: OutboundFile) -> Laid:
+        """Write the file's manifest beside it. It stays when the file is withdrawn, and then says so."""
+        edc, egs = self.partners.get(file.edc), self.partners.get(file.egs)
+        content = receipt.manifest(
+            file,
+            edc_duns=edc.duns if edc else "",
+            egs_duns=egs.duns if egs else "",
+            as_of=self.as_of[file.sync_id],
+            laid_out_at=file.laid_out_at or self.now,
+        )
+        return self.stores.mailboxes.lay(file.egs, "outbound", receipt.manifest_name(file.name), content)
+
+    def lies(self, file: OutboundFile) -> Laid | None:
+        """The file's manifest as it lies there already; None when there is none."""
+        return self.stores.mailboxes.lies(file.egs, "outbound", receipt.manifest_name(file.name))
+
+
+def withdraw(lost: list[OutboundFile], *, by: str, stores: Stores, now: datetime) -> list[Laid]:
+    """Take files away that a sync takes from their EGSs; their manifests, in the same order, which say so."""
+    manifests = _Manifests.of(lost, stores=stores, now=now)
+
+    def take(file: OutboundFile) -> Laid:
+        take_away(file, stores=stores)
+        return manifests.lay(replace(file, withdrawn_at=now, withdrawn_by=by))
+
+    with side_by_side.threads() as threads:
+        return list(threads.map(take, lost))
 
 
 def take_away(file: OutboundFile, *, stores: Stores) -> None:

@@ -5,40 +5,25 @@ Everything is staged and durable before the ledger records it, and appears in ou
 
 import hashlib
 import shutil
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from isal import isal_zlib
 
 from jobs.stores import files
-from schemas import interval_text
+from jobs.stores.shares import CONTENTS, Share, To, shares
 
-CONTENTS = pa.schema(
-    [
-        pa.field("account", pa.string()),
-        pa.field("channel", pa.string()),
-        pa.field("usage_date", pa.date32()),
-        pa.field("version", pa.int32()),
-        pa.field("lake_file_id", pa.int64()),
-    ]
-)
 _GZIP = 16 + 15
-_SIDE_BY_SIDE = 8  # files made durable at a time: a disk takes many in little more than the time of one
-
-
-@dataclass(frozen=True, slots=True)
-class To:
-    """Whom an outbound file is for, and the name of the one it replaces."""
-
-    egs: str
-    replaces: str = ""
+_LISTED = 200_000  # blocks that wait together to be written into the lists of their files
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,10 +40,12 @@ class Draft:
     versions_above_1: int = 0
     size: int = 0  # of the gzip file
     usage_days: set[date] = field(default_factory=set)
+    contents_sha256: str = ""  # of the list of its blocks, once it is finished
     _digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     _file: IO[bytes] = field(init=False)
     _gzip: "isal_zlib.Compress" = field(init=False)
     _contents: pa.RecordBatchFileWriter = field(init=False)
+    _unlisted: list[pa.RecordBatch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._file = self.data.open("wb")
@@ -79,37 +66,28 @@ class Draft:
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
-    @property
-    def contents_sha256(self) -> str:
-        """Of the list of its blocks, once it is finished."""
-        return hashlib.sha256(self.contents.read_bytes()).hexdigest()
+    def add(self, share: Share) -> None:
+        """Append blocks."""
+        self._put(self._gzip.compress(share.text))
+        self._unlisted.append(share.contents)
+        self.blocks += share.contents.num_rows
+        self.intervals += share.intervals
+        self.estimated += share.estimated
+        self.versions_above_1 += share.versions_above_1
+        self.usage_days.add(share.day)
 
-    def add(self, text: memoryview, rows: pa.Table, *, day: date, lake_file_id: int) -> None:
-        """Append blocks: their LSE text, and their rows (of schemas.block.LAKE)."""
-        self._put(self._gzip.compress(text))
-        count = len(rows)
-        self._contents.write_table(
-            pa.table(
-                {
-                    "account": rows["account"].cast(pa.string()),
-                    "channel": rows["channel"].cast(pa.string()),
-                    "usage_date": pa.repeat(pa.scalar(day, pa.date32()), count),
-                    "version": rows["version"],
-                    "lake_file_id": pa.repeat(pa.scalar(lake_file_id, pa.int64()), count),
-                },
-                schema=CONTENTS,
-            )
-        )
-        self.blocks += count
-        self.intervals += int(pc.sum(pc.binary_length(rows["status"])).as_py())
-        self.estimated += int(pc.sum(rows["estimated"]).as_py())
-        self.versions_above_1 += int(pc.sum(pc.greater(rows["version"], 1)).as_py())
-        self.usage_days.add(day)
+    def list_blocks(self) -> None:
+        """Write down which blocks were added since the last time."""
+        if self._unlisted:
+            self._contents.write_batch(pa.concat_batches(self._unlisted))
+            self._unlisted.clear()
 
     def finish(self) -> None:
         self._put(self._gzip.flush())
         self._file.close()
+        self.list_blocks()
         self._contents.close()
+        self.contents_sha256 = hashlib.sha256(self.contents.read_bytes()).hexdigest()
         files.sync_file(self.data)
         files.sync_file(self.contents)
 
@@ -120,57 +98,58 @@ class Draft:
 
 
 class Drafts:
-    """The files of one publication, begun as blocks for them come."""
+    """The files of one publication, begun as blocks for them come. Threads write them, while whoever adds to
+    them makes the next shares ready.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: Executor) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.folder = folder
+        self._threads = threads
         self._drafts: dict[To, Draft] = {}
+        self._under_way: list[Future[None]] = []
+        self._unlisted = 0
 
     def add(
         self,
         rows: pa.Table,
-        owner: np.ndarray[tuple[int], np.dtype[np.int32]],
+        owner: npt.NDArray[np.int32],
         to: Sequence[To],
         *,
         day: date,
         lake_file_id: int,
     ) -> None:
-        """Share out rows of one lake file: `owner` gives each row's place in `to`, or a negative."""
-        order = np.argsort(owner, kind="stable")
-        order = order[np.searchsorted(owner[order], 0) :]
-        if len(order) == 0:
-            return
-        sorted_rows = rows.take(order)
-        rendered = interval_text.render(with_day(sorted_rows, day))
-        text = memoryview(rendered.text)
-        sorted_owner = owner[order]
-        starts = np.flatnonzero(np.diff(sorted_owner, prepend=-1))
-        ends = np.append(starts[1:], len(order))
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            draft = self._of(to[sorted_owner[start]])
-            part = text[rendered.offsets[start] : rendered.offsets[end]]
-            draft.add(part, sorted_rows.slice(start, end - start), day=day, lake_file_id=lake_file_id)
+        """Share out rows of one lake file (`COLUMNS`): `owner` gives each row's place in `to`, or a negative."""
+        for stretch in shares(rows, owner, to, day=day, lake_file_id=lake_file_id):
+            self._wait()
+            if self._unlisted >= _LISTED:
+                self._begin(draft.list_blocks for draft in self._drafts.values())
+                self._wait()
+                self._unlisted = 0
+            self._begin(partial(self._of(share.to).add, share) for share in stretch)
+            self._unlisted += sum(share.contents.num_rows for share in stretch)
 
     def finish(self) -> list[Draft]:
         """Close all, durably; by EGS, those that replace nothing first."""
-        with ThreadPoolExecutor(_SIDE_BY_SIDE) as threads:
-            for _ in threads.map(Draft.finish, self._drafts.values()):
-                pass
+        self._wait()
+        self._begin(draft.finish for draft in self._drafts.values())
+        self._wait()
         files.sync_folder(self.folder)
         return sorted(self._drafts.values(), key=lambda draft: (draft.egs, draft.replaces))
+
+    def _begin(self, work: Iterable[Callable[[], None]]) -> None:
+        self._under_way = [self._threads.submit(one) for one in work]
+
+    def _wait(self) -> None:
+        while self._under_way:
+            self._under_way.pop().result()
 
     def _of(self, to: To) -> Draft:
         if to not in self._drafts:
             key = f"{to.egs}.{len(self._drafts)}"
             self._drafts[to] = Draft(egs=to.egs, replaces=to.replaces, folder=self.folder, key=key)
         return self._drafts[to]
-
-
-def with_day(rows: pa.Table, day: date) -> pa.Table:
-    """Rows of a lake file with the usage day that its partition names."""
-    return rows.append_column("usage_date", pa.repeat(pa.scalar(day, pa.date32()), len(rows)))
 
 
 def read_contents(path: Path) -> pa.Table:

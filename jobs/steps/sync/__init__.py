@@ -217,7 +217,7 @@ def _not_taken(
 
 def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, now: datetime) -> InForce:
     lost = losses.files(sync, edc, today=_today(edc, now), stores=stores)
-    told_so = losses.take_away(lost, by=sync, stores=stores, now=now)
+    told_so = layout.withdraw(lost, by=sync.id, stores=stores, now=now)
     with stores.ledger.write() as tx:
         for file, manifest in zip(lost, told_so, strict=True):
             file_due = file.collected_at is None

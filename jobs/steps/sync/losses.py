@@ -1,8 +1,7 @@
-"""Find the outbound files that hold what their EGS loses by a sync, and take them away."""
+"""Find the outbound files that hold what their EGS loses by a sync."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,6 @@ from jobs.stores import layout
 from jobs.stores.ledger import outbox
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.ledger.syncs import Sync
-from jobs.stores.mailboxes import Laid
 from jobs.stores.opened import Stores
 from jobs.stores.outbound import read_contents
 from jobs.stores.rosters import Roster
@@ -50,16 +48,6 @@ def files(sync: Sync, edc: Partner, *, today: date, stores: Stores) -> list[Outb
         for file, loses in zip(some, _lose(some, accounts_of.get(some[0].egs, none), stores), strict=True)
         if loses
     ]
-
-
-def take_away(lost: list[OutboundFile], *, by: Sync, stores: Stores, now: datetime) -> list[Laid]:
-    """Take files away; their manifests, which stay and say so."""
-    laid = []
-    for file in lost:
-        layout.take_away(file, stores=stores)
-        told = replace(file, withdrawn_at=now, withdrawn_by=by.id)
-        laid.append(layout.lay_manifest(told, stores=stores, laid_out_at=now))
-    return laid
 
 
 def _some(live: list[OutboundFile]) -> Iterator[list[OutboundFile]]:

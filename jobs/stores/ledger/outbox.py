@@ -1,6 +1,6 @@
 """Publications, outbound files, what is held back, and who collected what, in the ledger."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any
@@ -131,23 +131,30 @@ def begin(
     return publication_id
 
 
-def next_sequence(tx: Connection, egs: str) -> int:
-    """The number after the last that an EGS was given; 1 at first."""
-    return int(tx.execute(select(func.max(_file.c.sequence)).where(_file.c.egs == egs)).scalar_one() or 0) + 1
+def last_sequences(tx: Connection, egss: Collection[str]) -> dict[str, int]:
+    """By EGS, the number of the last file that it was given; 0 if there is none."""
+    last = select(func.max(_file.c.sequence))
+    return {egs: tx.execute(last.where(_file.c.egs == egs)).scalar_one() or 0 for egs in egss}
 
 
-def is_used(tx: Connection, *, egs: str, name: str) -> bool:
-    """Whether an EGS was ever given a file of that name."""
-    where = (_file.c.egs == egs) & (_file.c.name == name)
-    return tx.execute(select(_file.c.id).where(where)).first() is not None
+def used_names(tx: Connection, *, low: str, high: str) -> set[tuple[str, str]]:
+    """Which names from `low` to `high` were ever given to which EGS: pairs of EGS and name."""
+    query = select(_file.c.egs, _file.c.name).where((_file.c.name >= low) & (_file.c.name <= high))
+    return {(egs, name) for egs, name in tx.execute(query)}
 
 
-def add(tx: Connection, file: OutboundFile, *, at: datetime, contents_sha256: str) -> None:
-    """A file of a publication. Its hash, and that of the list of its blocks, are bound to the chain."""
-    tx.execute(insert(_file).values(_values(asdict(file))))
-    say = {name: getattr(file, name) for name in ("sequence", "sha256", "bytes", "blocks")}
-    say |= {"publication": file.publication_id, "contents_sha256": contents_sha256}
-    events.record(tx, "outbound.recorded", at=at, about=file.name, partner=file.egs, **say)
+def add(tx: Connection, files: Sequence[OutboundFile], contents: Sequence[str], *, at: datetime) -> None:
+    """Files of a publication. The hash of each, and that of the list of its blocks (`contents`), are bound to
+    the chain.
+    """
+    if files:
+        tx.execute(insert(_file), [_values(asdict(file)) for file in files])
+    for file, contents_sha256 in zip(files, contents, strict=True):
+        say = {name: getattr(file, name) for name in ("sequence", "sha256", "bytes", "blocks")}
+        say |= {"publication": file.publication_id, "contents_sha256": contents_sha256}
+        events.record(tx, "outbound.recorded", at=at, about=file.name, partner=file.egs, **say)
+        if file.replaces:
+            _replaced(tx, egs=file.egs, name=file.replaces, by=file.name)
 
 
 def note(tx: Connection, file_id: int, **changes: Any) -> None:
@@ -168,7 +175,7 @@ def withdraw(tx: Connection, file: OutboundFile, *, by: str, at: datetime, rewri
     )
 
 
-def replaced(tx: Connection, *, egs: str, name: str, by: str) -> None:
+def _replaced(tx: Connection, *, egs: str, name: str, by: str) -> None:
     """A withdrawn file was written again under another name."""
     where = (_file.c.egs == egs) & (_file.c.name == name)
     tx.execute(update(_file).where(where).values(replaced_by=by))
