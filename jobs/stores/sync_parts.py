@@ -16,7 +16,7 @@ from jobs.stores.lake import Group, Lake, Written
 from schemas import sync_whole
 from schemas.sync_file import ROSTER
 
-ROW_GROUP = 10_000
+ROW_GROUP = 5_000
 STRETCH = 100_000  # rows: 15 MB
 
 
