@@ -5,6 +5,7 @@ Who logs in over it is `login.py`'s to say.
 
 import asyncio
 import inspect
+import socket
 from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
@@ -49,6 +50,7 @@ class Connection(asyncssh.SSHServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.network = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
         self.network.set_write_buffer_limits(high=_BUFFER)
+        self._socket = self.network.get_extra_info("socket")
         self._parting = Parting(self.network)
         self.gone = asyncio.Event()
         super().connection_made(cast(asyncio.Transport, self._parting))
@@ -61,6 +63,10 @@ class Connection(asyncssh.SSHServerConnection):
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
         if not self._parting.is_over:
             super().data_received(data, datatype)
+            # Clients that hold back small packets until the last is acknowledged (ssh2 of npm) would else wait
+            # 40 ms for each request. The system forgets it again and again.
+            if not self.network.is_closing():
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def reload_config(self) -> None:
         """Nothing: there are no settings by login, and reading them again is the slow part of a login."""
