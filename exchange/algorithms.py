@@ -41,6 +41,7 @@ NEXT_TO_GO: Mapping[str, str] = {
     "hmac-sha2-512": "encrypt-and-MAC",
 }
 _NEEDS_NO_MAC = "gcm"
+_SIGNS = ("ext-info-", "kex-strict-")  # in the list of key exchanges, and none (RFC 8308, section 2.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,15 @@ def signatures(allows: Collection[str] = frozenset()) -> tuple[str, ...]:
     return (*SIGNATURES, *_in(legacy.SIGNATURES, allows))
 
 
+def lacking(client: Lists, hub: Lists) -> str:
+    """The list in which the two have nothing in common, with what the client knows; empty: they have."""
+    found = agreed(client, hub)
+    if isinstance(found, Spoken):
+        return ""
+    kind = next(kind for kind, name in _KINDS.items() if _WORDS.get(name) == found)
+    return f"no {found} in common; the client knows {', '.join(getattr(client, kind)) or 'none'}"
+
+
 def agreed(client: Lists, hub: Lists) -> Spoken | str:
     """What the two would speak, or the name of the list in which they have nothing in common."""
     found: dict[str, str] = {}
@@ -146,7 +156,8 @@ def parse_kexinit(packet: bytes) -> Lists | None:
         length = int.from_bytes(rest[:4])
         if len(rest) < 4 + length:
             return None
-        lists.append(tuple(rest[4 : 4 + length].decode("ascii", "replace").split(",")))
+        names = rest[4 : 4 + length].decode("ascii", "replace").split(",")
+        lists.append(tuple(name for name in names if name and not name.startswith(_SIGNS)))
         rest = rest[4 + length :]
     return Lists(**dict(zip(_KINDS, lists, strict=True)))
 

@@ -192,6 +192,7 @@ class Hub:
         except BaseException:
             await asyncio.to_thread(self._close, seconds=0)
             raise
+        lock.tell_port(self._lock, self.doors.port)
         self.schedule.start()
         log.info("hub.started", port=self.doors.port, workers=executor.workers(self.stores.settings))
 

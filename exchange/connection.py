@@ -110,6 +110,11 @@ class Connection(asyncssh.SSHServerConnection):
         """What the client can speak, as it said last."""
         return algorithms.parse_kexinit(self._client_kexinit)
 
+    def lacks(self) -> str:
+        """In which kind of algorithm the client and the hub have nothing in common, and what it knows."""
+        theirs, ours = self.lists, algorithms.parse_kexinit(self._server_kexinit)
+        return algorithms.lacking(theirs, ours) if theirs is not None and ours is not None else ""
+
     def pause_writing(self) -> None:
         """The client does not take what it asked for: nothing more is read from it until it does."""
         self.login.is_clogged = True
@@ -138,6 +143,6 @@ def require_hooks() -> None:
         if method is None or list(inspect.signature(method).parameters) != parameters:
             raise RuntimeError(f"asyncssh {asyncssh.__version__} has no {name}({', '.join(parameters)})")
     made = inspect.getsource(asyncssh.connection.SSHConnection.__init__)
-    for name in ("self._kex:", "self._client_kexinit ="):
+    for name in ("self._kex:", "self._client_kexinit =", "self._server_kexinit ="):
         if name not in made:
             raise RuntimeError(f"asyncssh {asyncssh.__version__} keeps no {name.strip(' =:')}")

@@ -21,7 +21,7 @@ def take(home: Home) -> IO[str]:
     file = (home.locks / "serving").open("a+")
     if not any(_lock(file, last=look == _LOOKS) for look in range(1, _LOOKS + 1)):
         file.seek(0)
-        holder = file.read().strip()
+        holder = file.readline().strip()
         file.close()
         raise OperatorError(
             "already-serving",
@@ -32,6 +32,20 @@ def take(home: Home) -> IO[str]:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def tell_port(file: IO[str], port: int) -> None:
+    """Write down which port is listened on, for who asks with `port`. `file` is what `take` gave."""
+    file.write(f"{port}\n")
+    file.flush()
+
+
+def port(home: Home) -> int | None:
+    """The port that the process serving the home listens on; None: nobody does."""
+    if state(home) != "serving":
+        return None
+    lines = (home.locks / "serving").read_text().splitlines()
+    return int(lines[1]) if len(lines) > 1 else None
 
 
 def state(home: Home) -> str:

@@ -16,7 +16,7 @@ from exchange.connection import Connection
 from exchange.handles import Shared
 from exchange.keys import Proof
 from exchange.session import SftpSession
-from schemas.visit import TurnedAway
+from schemas.visit import PROBE, TurnedAway
 
 _NO_MORE_TRIES = 14  # RFC 4253, section 11.1: no more authentication methods available
 _BY_US = 11  # disconnected by application: what follows is shown to the client's user
@@ -75,7 +75,7 @@ class Login(asyncssh.SSHServer):
                 **(self.proof.told() if self.proof.fingerprint else {}),
                 client=self._connection.get_extra_info("client_version", ""),
             )
-        self._note_failure(exc)
+        self._note_failure()
         if self.partner is None and not self._turned_away:
             if isinstance(exc, _NOT_SSH):
                 self._shared.defender.note(self.address, "not-ssh")
@@ -83,15 +83,14 @@ class Login(asyncssh.SSHServer):
                 self._shared.defender.note(self.address, "slow-login")
         self._closed(self)
 
-    def _note_failure(self, exc: Exception | None) -> None:
+    def _note_failure(self) -> None:
         """Tell who could not log in; of one that had no algorithm in common with the hub, from where it came."""
         client = self._connection.get_extra_info("client_version", "")[:_LONGEST_CLIENT]
-        if isinstance(exc, asyncssh.KeyExchangeFailed):
-            words = str(exc)[:_LONGEST_WORDS]
+        if not self._connection.spoken.key_exchange and (words := self._connection.lacks()):
             reason = "no-common-algorithm"
             log.warning("connection.refused", address=self.address, reason=reason, client=client, words=words)
         elif self.partner is None and self._candidate is not None:
-            reason, words = self._reason or "no-key", ""
+            reason, words = "probe" if client.endswith(PROBE) else self._reason or "no-key", ""
         else:
             return
         turned = TurnedAway(
@@ -100,7 +99,7 @@ class Login(asyncssh.SSHServer):
             address=self.address,
             client=client,
             key=self._tried,
-            words=words,
+            words=words[:_LONGEST_WORDS],
         )
         self._shared.visitors.turned_away(turned)
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+PROBE = "MeterhubDoctor"  # what `meterhub doctor` calls itself when it looks at the doors
+
 
 class Habit(StrEnum):
     """What a session did, counted."""

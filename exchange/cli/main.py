@@ -34,6 +34,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.demo",
         "Play a whole night through real SFTP, in a new home, and say what happened.",
     ),
+    "doctor": (
+        "exchange.cli.doctor",
+        "How a partner connects, whether it could now, what of it ends, and what a change would break.",
+    ),
     "drops": ("exchange.cli.drops", "What was uploaded, newest first, and what became of it."),
     "explain": (
         "exchange.cli.explain",
