@@ -23,7 +23,7 @@ from exchange.server import Doors
 from jobs import executor, pipeline
 from jobs.schedule import Schedule
 from jobs.steps import arrive, collect, visit
-from jobs.stores import attempts, place
+from jobs.stores import place
 from jobs.stores.ledger import LedgerUnreachable, drops
 from jobs.stores.opened import Stores
 from schemas.drop import IN_INBOUND, UNDER_WAY, Drop, Stage
@@ -197,12 +197,7 @@ class Hub:
         log.info("hub.started", port=self.doors.port, workers=executor.workers(self.stores.settings))
 
     async def _open(self) -> None:
-        self.stores.owner.clear_up()
-        now = self.schedule.clock()
-        await asyncio.to_thread(attempts.take_back, stores=self.stores, now=now)
-        for edc in self.stores.partners.current().edcs:
-            # Nobody can be uploading yet: what is unfinished broke off when the hub went.
-            await asyncio.to_thread(arrive.adopt, edc.id, stores=self.stores, now=now, parts=True)
+        await asyncio.to_thread(pipeline.take_up, stores=self.stores, now=self.schedule.clock())
         door = self.stores.settings.sftp
         try:
             await self.doors.start()

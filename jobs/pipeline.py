@@ -11,6 +11,7 @@ from datetime import datetime
 from config.partners import Partner
 from jobs.steps import (
     accept,
+    arrive,
     checksum,
     collect,
     commit,
@@ -22,6 +23,7 @@ from jobs.steps import (
     short,
     sync,
 )
+from jobs.stores import attempts
 from jobs.stores.attempts import Turn, attempt
 from jobs.stores.ledger import drops, runs, syncs
 from jobs.stores.ledger.syncs import Sync
@@ -55,6 +57,15 @@ class Parked:
     """The drop or sync has failed too often, and waits for an operator."""
 
     id: str
+
+
+def take_up(*, stores: Stores, now: datetime) -> None:
+    """At a hub's start, before anybody can upload: free what dead processes had in hand, and begin drops for
+    what they left in inbound/, broken off or whole. What else lies between two steps, each sweep finds.
+    """
+    attempts.take_back(stores=stores, now=now)
+    for edc in stores.partners.current().edcs:
+        arrive.adopt(edc.id, stores=stores, now=now, parts=True)
 
 
 def advance(drop_id: str, *, stores: Stores, clock: Clock) -> Advanced | ClaimedElsewhere | Parked:

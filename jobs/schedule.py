@@ -24,7 +24,7 @@ from config.partners import Partner
 from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
-from jobs.steps import arrive, checksum, expiry, retain, seal, sync, visit
+from jobs.steps import arrive, checksum, expiry, retain, seal, sync, tidy, visit
 from jobs.stores import attempts, place
 from jobs.stores.ledger import LedgerUnreachable, drops, runs, syncs
 from jobs.stores.opened import Stores
@@ -72,6 +72,7 @@ class Schedule:
         self._executor = self._make()
         self._under_way: dict[str, Future[Any]] = {}
         self._failed: set[str] = set()  # stages of sweeps
+        self._tidied = False
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._sweeping = threading.Lock()
@@ -164,6 +165,9 @@ class Schedule:
                 yield f"deadlines/{edc.id}", partial(self._deadlines, edc, now)
             yield "publications", partial(self._publications, edcs, now)
             yield "seal", partial(seal.seal, stores=stores, now=now)
+            if not self._tidied:
+                self._tidied = True
+                yield "tidy", partial(tidy.tidy, stores=stores, now=now)
         yield "retain", partial(retain.retain, stores=stores, now=now)
         yield "discard", partial(arrive.discard_broken, stores=stores, now=now)
         for edc in edcs:

@@ -29,7 +29,15 @@ DIED = 9
 # Children are forked from a server that has read what takes long to read, and has no threads.
 FORKS: ForkServerContext = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["jobs.schedule", "sqlalchemy.dialects.sqlite", "pyarrow.parquet", "structlog.dev"]
+    [
+        "jobs.schedule",
+        "sqlalchemy.dialects.sqlite",
+        "pyarrow.parquet",
+        "structlog.dev",
+        "pytest",
+        "hypothesis",
+        "interruption_fixtures",
+    ]
 )
 
 

@@ -162,7 +162,7 @@ def test_a_stage_of_a_sweep_that_fails_keeps_no_other_from_its_work(hub: Hub) ->
     hub.sweep()
     assert hub.drop(drop.id).outcome is Outcome.ACCEPTED
     assert accounts_found(hub, CHAMPION.id) == ["A"]
-    assert {failure["task"] for failure in hub.failures()} == {f"sweep:adopt/{PPL.id}"}
+    assert f"sweep:adopt/{PPL.id}" in {failure["task"] for failure in hub.failures()}
     with hub.stores.ledger.read() as tx:
         assert failures.find(tx, f"sweep:adopt/{PPL.id}") is not None
     other.unlink()

@@ -70,6 +70,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.sync",
         "Meter data syncs: which is in force, what another would change, and an operator's word on it.",
     ),
+    "verify": (
+        "exchange.cli.verify",
+        "Check a whole home and name each thing that is wrong, with what to do.",
+    ),
 }
 
 
@@ -78,10 +82,6 @@ _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 class _Commands(click.Group):
     """The commands of COMMANDS, imported when they are wanted."""
-    "verify": (
-        "exchange.cli.verify",
-        "Check a whole home and name each thing that is wrong, with what to do.",
-    ),
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

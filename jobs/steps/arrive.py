@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from jobs.stores import files
 from jobs.stores.ledger import checksums, drops, events
 from jobs.stores.opened import Stores
 from schemas import checksum, file_name, receipt
@@ -28,15 +29,16 @@ class Checksum:
 
 
 def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop | Checksum:
-    """The client closed a whole upload: give it its name, and begin its drop."""
+    """The client closed a whole upload: make it durable, give it its name, and begin its drop."""
     part, whole = stores.mailboxes.part(partner, name), stores.mailboxes.whole(partner, name)
+    files.sync_file(part)
     with stores.ledger.write() as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is not None and drop.stage not in (Stage.INCOMPLETE, Stage.MISNAMED):
             raise TakenError(f"{name} is still being taken in; wait for its receipt")
         if checksum.beside(name) is not None:
             _checksum(tx, drop, partner, name, now=now)
-            part.rename(whole)
+            files.appear(part, whole)
             return Checksum(name=name)
         size = part.stat().st_size
         stage = _stage(name)
@@ -45,7 +47,7 @@ def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop | C
         else:
             say = {"name": name, "bytes": size}
             drop = drops.move(tx, drop, stage, at=now, say=say, bytes=size, arrived_at=now)
-        part.rename(whole)
+        files.appear(part, whole)
     return drop
 
 
@@ -59,7 +61,7 @@ def resumed(partner: str, name: str, *, whole: bool, stores: Stores, now: dateti
             say = {"name": name, "bytes": drop.bytes}
             drops.move(tx, drop, Stage.INCOMPLETE, at=now, say=say, arrived_at=now)
         if whole:
-            stores.mailboxes.whole(partner, name).rename(part)
+            files.appear(stores.mailboxes.whole(partner, name), part)
 
 
 def broken(partner: str, name: str, *, size: int, stores: Stores, now: datetime) -> Drop:
@@ -88,7 +90,7 @@ def renamed(
             if drop is not None:
                 _open_to_change(drop)
             _checksum(tx, drop, partner, new, now=now)
-            source.rename(path(partner, new))
+            files.appear(source, path(partner, new))
             return Checksum(name=new)
         stage = _stage(new) if whole else Stage.INCOMPLETE
         if drop is None:
@@ -98,7 +100,7 @@ def renamed(
             _open_to_change(drop)
             say = {"name": new, "was": old}
             drop = drops.move(tx, drop, stage, at=now, say=say, name=new, arrived_at=now)
-        source.rename(path(partner, new))
+        files.appear(source, path(partner, new))
     return drop
 
 
@@ -110,7 +112,7 @@ def removed(partner: str, name: str, *, whole: bool, stores: Stores, now: dateti
         if drop is not None:
             _open_to_change(drop)
             _drop_out(tx, drop, why="removed by its sender", now=now)
-        path.unlink()
+        files.remove(path, missing_ok=False)
 
 
 def adopt(partner: str, *, stores: Stores, now: datetime, parts: bool) -> list[Drop]:
@@ -161,7 +163,7 @@ def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
                 laid = stores.mailboxes.lay(drop.partner, "receipts", receipt.discarded_name(drop), note)
                 _drop_out(tx, drop, why=why, now=now)
                 events.laid(tx, laid, at=now, about=drop.id)
-                stores.mailboxes.part(drop.partner, drop.name).unlink(missing_ok=True)
+                files.remove(stores.mailboxes.part(drop.partner, drop.name))
                 gone.append(drop)
     return gone
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from jobs.stores import files
 from jobs.stores.ledger import checksums, claims, drops, events
 from jobs.stores.opened import Stores
 from schemas import checksum, receipt
@@ -53,7 +54,7 @@ def note(drop: Drop, compared: Sequence[Compared], *, stores: Stores, now: datet
             )
             # Its sender may have put another in its place meanwhile.
             if one.matches and _read(drop.partner, said, stores) == one.wanted:
-                stores.mailboxes.whole(drop.partner, said.name).unlink(missing_ok=True)
+                files.remove(stores.mailboxes.whole(drop.partner, said.name))
 
 
 def settle(partner: str, *, stores: Stores, now: datetime) -> list[Late]:
@@ -118,7 +119,7 @@ def discard(partner: str, *, stores: Stores, now: datetime) -> list[Beside]:
             laid = stores.mailboxes.lay(partner, "receipts", f"{said.name}.discarded.json", note)
             events.laid(tx, laid, at=now, about=said.name)
             events.record(tx, _GONE, at=now, about=said.name, partner=partner, why=why)
-            stores.mailboxes.whole(partner, said.name).unlink(missing_ok=True)
+            files.remove(stores.mailboxes.whole(partner, said.name))
             gone.append(said)
     return gone
 

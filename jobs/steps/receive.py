@@ -7,6 +7,7 @@ from datetime import datetime
 
 from isal import igzip
 
+from jobs.stores import files
 from jobs.stores.ledger import drops, events
 from jobs.stores.opened import Stores
 from schemas import receipt
@@ -48,7 +49,8 @@ def receive(drop: Drop, *, stores: Stores, now: datetime) -> Received | Vanished
     with stores.ledger.write() as tx:
         drops.note(tx, drop.id, in_inbound=False)
         events.laid(tx, laid, at=now, about=drop.id)
-        path.unlink(missing_ok=True)  # in here: whoever may use the name again finds it free in both
+        # In here: whoever may use the name again finds it free in both. And durably, or it would come again.
+        files.remove(path)
         return Received(drop=drops.get(tx, drop.id), content=content)
 
 

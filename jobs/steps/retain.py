@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jobs.stores import layout
+from jobs.stores import files, layout
 from jobs.stores.ledger import claims, events, outbox
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.opened import Stores
@@ -39,7 +39,7 @@ def _retain(edc: str, before: datetime, *, stores: Stores, now: datetime) -> lis
     for file in old:
         layout.take_away(file, stores=stores)
         manifest = layout.place(file, stores=stores).with_name(receipt.manifest_name(file.name))
-        manifest.unlink(missing_ok=True)
+        files.remove(manifest)
         with stores.ledger.write() as tx:
             state = "expired" if file.state == "laid-out" else file.state
             outbox.note(tx, file.id, state=state, expired_at=now)

@@ -68,7 +68,8 @@ class Lake:
         is whole and durable, or not there: also when what makes the stretches raises.
         """
         aside = self.root / ".staging" / path.replace("/", "!")
-        aside.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(aside.parent)
+        files.announce(aside)
         stamped = schema.with_metadata({f"meterhub.{k}": v for k, v in metadata.items()})
         try:
             with pq.ParquetWriter(

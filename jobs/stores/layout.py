@@ -142,6 +142,4 @@ def withdraw(lost: list[OutboundFile], *, by: str, stores: Stores, now: datetime
 
 def take_away(file: OutboundFile, *, stores: Stores) -> None:
     """Make a file disappear from its outbound folder; who reads it meets the end of it there."""
-    path = place(file, stores=stores)
-    path.unlink(missing_ok=True)
-    files.sync_folder(path.parent)
+    files.remove(place(file, stores=stores))

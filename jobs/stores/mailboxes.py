@@ -6,8 +6,6 @@ upload that its client closed lies there under its name. So what is whole surviv
 
 import hashlib
 import json
-import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,7 +34,7 @@ class Mailboxes:
     def folder(self, partner: str, folder: str) -> Path:
         """A folder of a partner, made when it is not there yet."""
         path = self.root / partner / folder
-        path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path)
         return path
 
     def whole(self, partner: str, name: str, folder: str = "inbound") -> Path:
@@ -50,14 +48,14 @@ class Mailboxes:
     def bring(self, source: Path, partner: str) -> None:
         """Copy a file in as an upload that is not whole yet. Raises FileExistsError if there is one."""
         part = self.part(partner, source.name)
-        aside = part.with_name(f".{source.name[:180]}.{secrets.token_hex(4)}.aside")
-        try:
-            shutil.copyfile(source, aside)
+        with source.open("rb") as content, files.written_aside(part) as file:
+            aside = Path(file.name)
+            shutil.copyfileobj(content, file, 1 << 20)
+            file.flush()
             aside.chmod(0o640)
             files.sync_file(aside)
-            os.link(aside, part)  # which a rename would replace
-        finally:
-            aside.unlink(missing_ok=True)
+            files.link(aside, part)  # which a rename would replace
+            aside.unlink()
 
     def uploads(self, partner: str) -> Iterator[tuple[str, bool]]:
         """The names in a partner's inbound/, each with whether it is whole."""

@@ -48,6 +48,7 @@ class Draft:
     _unlisted: list[pa.RecordBatch] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        files.announce(self.data)
         self._file = self.data.open("wb")
         self._gzip = isal_zlib.compressobj(1, isal_zlib.DEFLATED, _GZIP)
         self._contents = pa.ipc.new_file(

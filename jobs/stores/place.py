@@ -94,7 +94,7 @@ def _takes_writes(stores: Stores) -> bool:
         for folder in _folders(stores):
             probe = folder / f".{stores.owner.name}.probe"
             files.write(probe, b"whether this can be written")
-            probe.unlink()
+            files.remove(probe)
     except OSError:
         return False
     return True

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from config.errors import OperatorError
+from jobs.stores import mishaps
 from jobs.stores.ledger import engines
 
 log = structlog.get_logger()
@@ -61,7 +62,10 @@ class Ledger:
             tx.info.pop(CHAIN, None)  # of a transaction before, which may have been undone
             with tx.begin():
                 yield tx
-            said = tx.info.pop(SAID)
+                said = tx.info.pop(SAID)
+                about = said[-1][0] if said else "note"
+                mishaps.at_commit(f"commit:{about}")
+            mishaps.at_commit(f"committed:{about}")
         for name, fields in said:
             log.info(name, **fields)
 

@@ -1,0 +1,85 @@
+"""tidy: what processes left behind that died in the middle goes; what a living one is at stays.
+
+Nothing that the ledger knows is touched, and nothing that anybody will still make again: a file in the making is
+locked by its process, and what was made for a drop or a sync may be used until that is at its end.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from jobs.stores import files, layout
+from jobs.stores.ledger import claims, drops, loads, syncs
+from jobs.stores.opened import Stores
+from schemas.drop import ENDED
+
+_DROP = re.compile(r"\.(D\d+-\d+)(\.affirmed)?\.parquet$")
+_SYNC = re.compile(r"^(S\d+-.+-\d+)\.parquet$")
+_SETTLED = {"in-force", "superseded", "rejected", "refused", "older"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tidied:
+    """These were nobody's any more, and are gone."""
+
+    removed: tuple[Path, ...]
+
+
+def tidy(*, stores: Stores, now: datetime) -> Tidied:
+    """Remove leftovers. Looks at every folder of the home once."""
+    with stores.ledger.read() as tx:
+        removed = [*_asides(stores), *_of_the_lake(tx, stores)]
+    for path in removed:
+        files.remove(path)
+    return Tidied(removed=(*removed, *_unpublished(stores, now)))
+
+
+def _asides(stores: Stores) -> Iterator[Path]:
+    """Files that were written aside, by processes that are gone."""
+    for root in (stores.home.sftp_root, stores.archive.root, stores.home.state / "contents"):
+        for folder, _, names in os.walk(root):
+            for name in names:
+                if name.endswith(files.ASIDE) and files.is_left_over(path := Path(folder, name)):
+                    yield path
+
+
+def _of_the_lake(tx: Connection, stores: Stores) -> Iterator[Path]:
+    """Files in the making, and lake files without a row, of drops and syncs that are at their end."""
+    lake = stores.lake.root
+    for path in (lake / ".staging").glob("*.parquet"):
+        if _has_ended(tx, path.name.rpartition("!")[2]):
+            yield path
+    known = {*loads.paths(tx, kind="usage"), *loads.paths(tx, kind="affirmed")}
+    for path in lake.glob("usage/*/*.parquet"):
+        if str(path.relative_to(lake)) not in known and _has_ended(tx, path.name):
+            yield path
+
+
+def _has_ended(tx: Connection, name: str) -> bool:
+    """Whether the drop or sync that a file is named by is at its end. What is named otherwise is not ours."""
+    try:
+        if found := _DROP.search(name):
+            return drops.get(tx, found[1]).stage in ENDED
+        if found := _SYNC.match(name):
+            return syncs.get(tx, found[1]).state in _SETTLED
+    except KeyError:
+        return False
+    return False
+
+
+def _unpublished(stores: Stores, now: datetime) -> Iterator[Path]:
+    """Outbound files in the making, of publications that came to nothing."""
+    prefix = "publish-"
+    for folder in stores.home.staging.glob(f"{prefix}*"):
+        edc = folder.name.removeprefix(prefix)
+        with claims.claimed(stores.ledger, layout.claim_key(edc), owner=stores.owner, now=now) as mine:
+            if mine and any(folder.iterdir()):
+                layout.finish(edc, stores=stores, now=now)
+                shutil.rmtree(folder)
+                yield folder
