@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 
 from config import legacy
 
@@ -151,7 +152,12 @@ _WORDS = {"key_exchange": "key exchange", "host_key": "host key", "cipher": "cip
 
 def parse_kexinit(packet: bytes) -> Lists | None:
     """The lists of a KEXINIT packet, from its type on; None if it is none (RFC 4253, section 7.1)."""
-    rest, lists = packet[17:], []
+    return _parse_lists(packet[17:])
+
+
+@lru_cache(maxsize=256)  # a client shows the same ones each time
+def _parse_lists(rest: bytes) -> Lists | None:
+    lists = []
     for _ in range(len(_KINDS)):
         length = int.from_bytes(rest[:4])
         if len(rest) < 4 + length:

@@ -1,6 +1,6 @@
-"""A partner's visit: how its client came, with what, and what it did; and a try to come in that failed."""
+"""A partner's visits: how its client came, with what, and what it did; and a try to come in that failed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -26,17 +26,19 @@ class Habit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """One session that has ended."""
+    """Sessions that have ended and were alike: the same client, speaking the same, with the same credential."""
 
     partner: str
     client: str  # as the client calls itself: `SSH-2.0-OpenSSH_9.2p1`
     spoken: Mapping[str, str]  # the algorithms agreed on, by exchange.algorithms.Spoken's names
-    offers: Mapping[str, list[str]]  # those the client knows, by exchange.algorithms.Lists' names
+    offers: Mapping[str, Sequence[str]]  # those the client knows, by exchange.algorithms.Lists' names
     credential: str  # fingerprint of its key; of a certificate, of who signed it
-    certificate: Mapping[str, object]  # empty for a key; else key, key_id, serial, since, until
-    address: str
-    began: datetime
-    at_once: int  # sessions of the partner that were open when it began, itself among them
+    certificate: Mapping[
+        str, object
+    ]  # the last one: key, key_id, serial, authority, since, until; empty for a key
+    addresses: Sequence[str]  # where it came from, the last one last
+    began: Sequence[datetime]  # of each session, in order
+    most_at_once: int  # sessions of the partner that were open when one began, itself among them
     habits: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -189,15 +189,15 @@ def visit(hub: Hub, **more: Any) -> Visit:
         offers={},
         credential="SHA256:x",
         certificate={},
-        address="192.0.2.1",
-        began=hub.now,
-        at_once=1,
+        addresses=["192.0.2.1"],
+        began=[hub.now],
+        most_at_once=1,
     )
     return replace(plain, **more)
 
 
 def test_what_is_kept_of_visits_does_not_grow_with_them(hub: Hub) -> None:
-    many = [visit(hub, address=f"192.0.2.{number}") for number in range(100)]
+    many = [visit(hub, addresses=[f"192.0.2.{number}"]) for number in range(100)]
     others = [visit(hub, client=f"SSH-2.0-{number}") for number in range(300)]
     step.note([*many, *others], [], stores=hub.stores, now=hub.now)
     with hub.stores.ledger.read() as tx:

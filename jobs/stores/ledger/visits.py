@@ -43,19 +43,20 @@ class Way:
 
 
 def note(tx: Connection, visit: Visit, *, at: datetime) -> None:
-    """Count a session that has ended."""
+    """Count sessions that have ended."""
     mine = (_visit.c.partner == visit.partner) & (_visit.c.way == _way(visit))
     row = tx.execute(select(_visit).where(mine)).mappings().one_or_none()
-    known: Mapping[str, Any] = row if row is not None else _new(tx, visit)
+    known = dict(row) if row is not None else _new(tx, visit)
     hours = list(known["hours"])
-    hours[visit.began.hour] += 1
-    addresses = {name: seen for name, seen in known["addresses"].items() if name != visit.address}
-    addresses[visit.address] = at.strftime(ISO)
+    for began in visit.began:
+        hours[began.hour] += 1
+    addresses = {name: seen for name, seen in known["addresses"].items() if name not in visit.addresses}
+    addresses |= dict.fromkeys(visit.addresses, at.strftime(ISO))
     values = {
         "certificate": dict(visit.certificate),
         "last_at": at,
-        "sessions": known["sessions"] + 1,
-        "most_at_once": max(known["most_at_once"], visit.at_once),
+        "sessions": known["sessions"] + len(visit.began),
+        "most_at_once": max(known["most_at_once"], visit.most_at_once),
         "habits": dict(Counter(known["habits"]) + Counter(visit.habits)),
         "hours": hours,
         "addresses": dict(list(addresses.items())[-_ADDRESSES:]),
@@ -63,7 +64,7 @@ def note(tx: Connection, visit: Visit, *, at: datetime) -> None:
     if row is not None:
         tx.execute(update(_visit).where(mine).values(values))
     else:
-        tx.execute(insert(_visit).values({**known, **values, "first_at": visit.began}))
+        tx.execute(insert(_visit).values({**known, **values, "first_at": visit.began[0]}))
 
 
 def note_turned_away(tx: Connection, turned: TurnedAway, *, at: datetime) -> None:
@@ -123,7 +124,7 @@ def _new(tx: Connection, visit: Visit) -> dict[str, Any]:
         "way": _way(visit),
         "client": visit.client,
         "spoken": dict(visit.spoken),
-        "offers": dict(visit.offers),
+        "offers": {kind: list(names) for kind, names in visit.offers.items()},
         "credential": visit.credential,
         "sessions": 0,
         "most_at_once": 0,
