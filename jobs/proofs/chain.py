@@ -11,7 +11,7 @@ _BROKEN = "the history was changed by something else than the hub: restore the l
 
 @dataclass(slots=True, kw_only=True)
 class Chain:
-    """Goes along the chain. `expected`: heads that were noted earlier, by number, and where that stands."""
+    """Goes along the chain. `expected`: heads that were noted earlier, by number, and who has them."""
 
     expected: Mapping[Head, str] = field(default_factory=dict)
     head: Head = NOTHING_YET

@@ -18,8 +18,7 @@ from jobs.proofs.place import pieces
 
 _GZIP = 16 + 15
 _UNPACKED = 16 << 20  # bytes at a time
-_HEAD = "00000001,"
-_READINGS = "10000000,"
+_LF, _COMMA, _E = ord("\n"), ord(","), ord("E")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,18 +90,29 @@ def _whole_lines(unpacked: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _take(text: bytes, found: Reread) -> None:
-    """Take in some whole lines."""
-    ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1
+    """Take in some whole lines. Sort codes stand in their first eight bytes: 00000001 and 1……… matter here."""
+    every = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(every == _LF) + 1
     marks = np.concatenate(([0], ends)).astype(np.int64)
+    starts = marks[:-1]
+    if (ends - starts).min() < len("00000003,\n"):
+        found.broken = "a row is shorter than its sort code"
+        return
+    is_reading = every[starts] == ord("1")
+    is_head = ~is_reading & (every[starts + 7] == ord("1"))
     lines = pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(marks), pa.py_buffer(text))
-    heads = lines.filter(pc.starts_with(lines, _HEAD))
+    heads = lines.filter(pa.array(is_head))
     if len(heads):
         fields = pc.split_pattern(heads, ",", max_splits=4)
         columns = [pc.list_element(fields, place).cast(pa.string()) for place in (1, 2, 3)]
         day = pc.utf8_slice_codeunits(columns[2], 0, 8)
         found.blocks.append(pa.table({"account": columns[0], "channel": columns[1], "day": day}))
-    readings = lines.filter(pc.greater_equal(lines, pa.scalar(_READINGS, pa.large_string())))
-    # value, status, start: two commas before each status, one or none behind the last.
-    commas = pc.count_substring(readings, ",").to_numpy(zero_copy_only=False).astype(np.int64)
-    found.intervals += int(((commas + 1) // 3).sum())
-    found.estimated += int(pc.sum(pc.count_substring(readings, ",E")).as_py() or 0)
+    others = pc.count_substring(lines.filter(pa.array(~is_reading)), ",")
+    commas = int(np.count_nonzero(every == _COMMA)) - int(pc.sum(others).as_py() or 0)
+    # Each reading has a comma before itself, one before its status and one behind it; of the last in a row
+    # that one may be missing.
+    bare = int(np.count_nonzero(every[ends[is_reading] - 2] != _COMMA))
+    found.intervals += (commas + bare) // 3
+    letters = np.flatnonzero(every == _E)
+    letters = letters[every[letters - 1] == _COMMA]
+    found.estimated += int(is_reading[np.searchsorted(ends, letters, side="right")].sum())

@@ -14,6 +14,10 @@ _NOTED = "if that was you: meterhub sweep, which takes note of it; if not: put i
 
 def settings(known: Known, place: Place) -> Iterator[Finding]:
     """Settings, partners and keys are as the hub last took note of them, and so are its copies of partners."""
+    if not known.told.config:
+        what = "the hub has not taken note of settings, partners and keys yet"
+        yield Finding(check=Check.CONFIG, where="config", what=what, do="meterhub sweep takes note of them")
+        return
     noted = {name: said for name, said in known.told.config.items() if said}
     there = {place.named(path): path for path in place.home.config_files()}
     for where in sorted(noted.keys() | there.keys()):
@@ -65,7 +69,8 @@ def heads(place: Place) -> dict[Head, str]:
             if b'"chain.sealed"' in line:
                 try:
                     said = json.loads(line)
-                    found[Head(said["through"], said["head"])] = f"the log of {path.name}"
+                    if said["through"]:
+                        found[Head(said["through"], said["head"])] = path.name
                 except (ValueError, KeyError):  # told as a broken line, or changed since it was sealed
                     continue
     return found

@@ -1,0 +1,208 @@
+"""`meterhub verify`: a ledger at odds with itself, files at odds with it, somebody else's accounts, and a hub at work."""
+
+import contextlib
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from config import partners
+from config.home import Home
+from hub_fixtures import CNP, Hub
+from interruption_fixtures import deaths
+from jobs.proofs import home as proofs
+from jobs.proofs.home import Proof
+from jobs.proofs.place import Place
+from jobs.stores.ledger import HEAD
+from jobs_fixtures import BLUEBONNET, CHAMPION, Cut, interval_name, lse, send, send_sync
+from look_fixtures import DAY, Desk, a_night
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Hub:
+    """A home after a night that had a bit of everything, at rest."""
+    hub = a_night(Home(tmp_path_factory.mktemp("verify") / "hub")).hub
+    hub.sweep()
+    hub.close()
+    return hub
+
+
+@pytest.fixture
+def desk(home: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """The home, whose ledger is afterwards what it was."""
+    before = home.home.ledger_file.read_bytes()
+    yield Desk(home, capsys, monkeypatch)
+    home.home.ledger_file.write_bytes(before)
+
+
+def _proof(hub: Hub) -> Proof:
+    place = Place(home=hub.home, settings=hub.stores.settings, partners=partners.known(hub.home), now=hub.now)
+    return proofs.verify(hub.stores.ledger, place, version=HEAD)
+
+
+def _wrong(desk: Desk) -> list[tuple[str, str]]:
+    said = desk.ask("verify", "--json").json
+    return [(one["check"], one["where"]) for one in (*said["findings"], *said["unfinished"])]
+
+
+FIRST = "957877905IntervalData20130903050000001.lse.gz"
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "where"),
+    [
+        ("update \"drop\" set stage = 'refused', outcome = 'rejected' where id like '%-00002'", "drops", "D130903-00002"),
+        ("update \"drop\" set sha256 = hex(zeroblob(32)) where id like '%-00002'", "drops", "D130903-00002"),
+        ("update \"drop\" set name = 'x' where id like '%-00002'", "drops", "D130903-00002"),
+        ("update \"drop\" set blocks_loaded = 7 where id like '%-00002'", "drops", "D130903-00002"),
+        ("update \"drop\" set blocks_rejected = 7 where id like '%-00002'", "sums", "sftp_root/cnp/receipts/"),
+        ("update \"drop\" set outcome = 'partial' where id like '%-00002'", "drops", "D130903-00002"),
+        ("update lake_file set sha256 = hex(zeroblob(32)) where id = 1", "lake", "lake: usage/"),
+        ("update lake_file set account_high = '1005' where id = 1", "lake", "state/lake/usage/"),
+        ("update lake_file set version_high = 2 where id = 1", "lake", "state/lake/usage/"),
+        ("update lake_file set rows = rows + 1 where id = 1", "lake", "state/lake/usage/"),
+        ("update sync set state = 'superseded' where state = 'in-force'", "syncs", "S130904-cnp-1"),
+        ("update outbound_file set sequence = 9 where egs = 'champion' and sequence = 1", "sequence", "champion"),
+        ("update outbound_file set sha256 = hex(zeroblob(32)) where egs = 'champion' and sequence = 2", "sequence", "champion: "),
+        ("update outbound_file set intervals = 5 where egs = 'bluebonnet' and sequence = 1", "outbound", "sftp_root/bluebonnet/"),
+        ("update outbound_file set state = 'withdrawn' where egs = 'bluebonnet' and sequence = 1", "owners", "sftp_root/bluebonnet/"),
+        ("update publication set blocks = blocks + 1 where id like '%-00001'", "sums", "P130903-00001"),
+        ("delete from load where seq = 1", "ledger", "state/ledger.sqlite"),
+    ],
+)  # fmt: skip
+def test_a_row_that_was_changed_by_hand_is_named(desk: Desk, change: str, check: str, where: str) -> None:
+    assert _wrong(desk) == []
+    with contextlib.closing(sqlite3.connect(desk.hub.home.ledger_file)) as ledger:
+        assert ledger.execute(change).rowcount > 0
+        ledger.commit()
+    assert any(kind == check and place.startswith(where) for kind, place in _wrong(desk))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sftp_root/champion/outbound/957877905IntervalData20130903050000999.lse.gz",
+        "sftp_root/cnp/receipts/a.json",
+        "sftp_root/cnp/reports/2013-09-01.deadline.json",
+        f"state/archive/aa/{'a' * 64}",
+        "state/lake/usage/usage_date=2013-09-02/cnp.D130903-00099.parquet",
+        "state/lake/syncs/S130905-cnp-1.parquet",
+        "state/contents/P130903-00001/x.arrow",
+        "config/partners/stranger.toml",
+    ],
+)
+def test_a_file_that_was_put_in_by_hand_is_named(desk: Desk, name: str) -> None:
+    path = desk.hub.home.root / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("id = 1\n")
+    found = _wrong(desk)
+    path.unlink()
+    assert [where for _, where in found] == [name]
+
+
+def test_an_account_of_somebody_elses_is_named_by_a_reading_of_its_own(make_hub: Callable[..., Hub]) -> None:
+    hub = make_hub("[sync]\nbrake = 1.0\n")
+    send_sync(hub, {"A": CHAMPION.duns, "B": CHAMPION.duns, "C": BLUEBONNET.duns})
+    send(hub, *(Cut(account=name, day=DAY) for name in "ABC"))
+    hub.sweep()
+    assert _proof(hub).findings == ()
+    # As if the hub had mixed the two up all along: each is given the other's name in the market.
+    texts = {egs.id: (hub.home.partners / f"{egs.id}.toml").read_text() for egs in (CHAMPION, BLUEBONNET)}
+    for egs, other in ((CHAMPION, BLUEBONNET), (BLUEBONNET, CHAMPION)):
+        hub.add_partner(texts[egs.id].replace(egs.duns, other.duns), egs.id)
+    hub.schedule.sweep(to_the_end=True)
+    wrong = [one for one in _proof(hub).findings if one.check.name == "OWNERS"]
+    assert {one.where.split("/")[1] for one in wrong if one.where.startswith("sftp_root")} == {
+        "champion",
+        "bluebonnet",
+    }
+    assert any("A, B" in one.what and "S130903-cnp-1, in force" in one.what for one in wrong)
+
+
+def test_while_a_hub_works_nothing_is_called_wrong(make_hub: Callable[..., Hub]) -> None:
+    hub = make_hub("[sync]\nbrake = 1.0\n")
+    names = [f"A{k}" for k in range(30)]
+    hub.sweep()
+    over = threading.Event()
+
+    def work() -> None:
+        try:
+            for night in range(6):
+                mine = {name: (CHAMPION, BLUEBONNET)[(k + night) % 2].duns for k, name in enumerate(names)}
+                send_sync(hub, mine)
+                send(
+                    hub,
+                    *(
+                        Cut(account=name, day=DAY, wh=night + 1, stamp=f"2013090{night + 3}120000")
+                        for name in names
+                    ),
+                )
+                hub.upload(CNP.id, interval_name(hub), b"nothing of the kind\n")
+                hub.sweep()
+                hub.on(days=1)
+        finally:
+            over.set()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    looks = 0
+    while not over.is_set() or not looks:
+        proof = _proof(hub)
+        assert proof.findings == ()
+        looks += 1
+    worker.join()
+    proof = _proof(hub)
+    assert (proof.findings, proof.unfinished) == ((), ())
+
+
+def test_what_a_crash_left_is_not_called_wrong_and_is_whole_when_it_was_taken_up(
+    make_hub: Callable[..., Hub], tmp_path: Path
+) -> None:
+    hub = make_hub("[sync]\nbrake = 1.0\n")
+    send_sync(hub, {"A": CHAMPION.duns, "B": CHAMPION.duns})
+    hub.sweep()
+    bad = lse([Cut(account="A", day=DAY)]) + b"00000001,B\n"
+    hub.arrive(CNP.id, interval_name(hub), bad)
+    hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY), Cut(account="B", day=DAY)]))
+    for died in deaths(hub, Hub.sweep, tmp_path / "died"):
+        assert _proof(died).findings == ()
+        died.sweep()
+        proof = _proof(died)
+        assert (proof.findings, proof.unfinished) == ((), ())
+
+
+def test_a_ledger_that_is_gone_is_named_and_none_is_made(desk: Desk) -> None:
+    ledger = desk.hub.home.ledger_file
+    ledger.unlink()
+    said = desk.ask("verify", "--json")
+    assert said.code == 1
+    assert [one["where"] for one in said.json["findings"]] == ["state/ledger.sqlite"]
+    assert not ledger.exists()
+
+
+def test_a_home_that_is_looked_at_is_left_as_it_is(desk: Desk) -> None:
+    root = desk.hub.home.root
+
+    def content() -> dict[str, bytes]:
+        files = (
+            path for path in root.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+        )
+        return {str(path): path.read_bytes() for path in files}
+
+    before = content()
+    assert desk.ask("verify").code == 0
+    assert content() == before
+
+
+def test_people_read_what_is_wrong_and_what_to_do(desk: Desk) -> None:
+    (path,) = desk.hub.laid(CNP.id, "receipts", ".D130903-00002.accepted.json")
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"blocks_loaded": 7}))
+    said = desk.ask("verify")
+    path.write_text(before)
+    assert said.code == 1
+    assert f"{path.relative_to(desk.hub.home.root)}: it is not as the hub laid it" in said.out
+    assert "put it back as it was from a backup" in said.out
