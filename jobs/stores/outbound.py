@@ -153,10 +153,11 @@ class Drafts:
         return self._drafts[to]
 
 
-def read_contents(path: Path) -> pa.Table:
+def read_contents(path: Path, columns: Sequence[str] = tuple(CONTENTS.names)) -> pa.Table:
     """Which blocks an outbound file holds, in its order (`CONTENTS`)."""
+    wanted = pa.ipc.IpcReadOptions(included_fields=[CONTENTS.get_field_index(name) for name in columns])
     with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all()
+        return pa.ipc.open_file(source, options=wanted).read_all()
 
 
 def held_by_lake_file(contents: Sequence[Path]) -> dict[int, list[tuple[int, pa.Table]]]:

@@ -64,7 +64,7 @@ def _some(live: list[OutboundFile]) -> Iterator[list[OutboundFile]]:
 
 def _lose(some: list[OutboundFile], theirs: pa.ChunkedArray, stores: Stores) -> list[bool]:
     """Whether each of an EGS's files holds any account that is not among `theirs`."""
-    held = [read_contents(layout.contents_path(file, stores=stores))["account"] for file in some]
+    held = [read_contents(layout.contents_path(file, stores=stores), ["account"])["account"] for file in some]
     accounts = pa.chunked_array([chunk for column in held for chunk in column.chunks], pa.string())
     strange = ~pc.is_in(accounts, value_set=theirs).to_numpy()
     before = np.append(0, np.cumsum(strange))
