@@ -16,9 +16,11 @@ from interruption_fixtures import deaths
 from jobs.proofs import home as proofs
 from jobs.proofs.home import Proof
 from jobs.proofs.place import Place
+from jobs.stores.lake import usage_path
 from jobs.stores.ledger import HEAD
 from jobs_fixtures import BLUEBONNET, CHAMPION, Cut, interval_name, lse, send, send_sync
 from look_fixtures import DAY, Desk, a_night
+from schemas.drop import Stage
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,7 @@ def test_while_a_hub_works_nothing_is_called_wrong(make_hub: Callable[..., Hub])
 
     def work() -> None:
         try:
-            for night in range(6):
+            for night in range(4):
                 mine = {name: (CHAMPION, BLUEBONNET)[(k + night) % 2].duns for k, name in enumerate(names)}
                 send_sync(hub, mine)
                 send(
@@ -172,6 +174,17 @@ def test_what_a_crash_left_is_not_called_wrong_and_is_whole_when_it_was_taken_up
         died.sweep()
         proof = _proof(died)
         assert (proof.findings, proof.unfinished) == ((), ())
+
+
+def test_a_lake_file_of_an_attempt_that_was_cut_off_is_removed_when_the_drop_is_loaded(hub: Hub) -> None:
+    drop = hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
+    left = hub.stores.lake.root / usage_path(edc=CNP.id, day=DAY, drop_id=drop.id, kind="affirmed")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"PAR1")
+    hub.sweep()
+    assert hub.drop(drop.id).stage is Stage.LOADED
+    proof = _proof(hub)
+    assert (left.exists(), proof.findings, proof.unfinished) == (False, (), ())
 
 
 def test_a_ledger_that_is_gone_is_named_and_none_is_made(desk: Desk) -> None:

@@ -113,6 +113,7 @@ def commit(
                     faults_total=len(faults),
                     **counts,
                 )
+                _clear_up(days, drop, written, stores=stores)
                 return Committed(drop=loaded, files=tuple(written))
         for day in behind:
             del files[day]
@@ -124,6 +125,16 @@ def commit(
         ]
         if sync != known_by:
             suspense = _suspense(days, sync, stores=stores)
+
+
+def _clear_up(days: list[_Day], drop: Drop, written: list[LakeFile], *, stores: Stores) -> None:
+    """Remove what an attempt that was overtaken or cut off wrote of these days, and the load does not hold."""
+    kept = {file.path for file in written}
+    for day in days:
+        for kind in ("usage", "affirmed"):
+            path = usage_path(edc=drop.partner, day=day.day, drop_id=drop.id, kind=kind)
+            if path not in kept:
+                (stores.lake.root / path).unlink(missing_ok=True)
 
 
 def _by_day(blocks: pa.Table) -> list[tuple[date, pa.Table]]:
