@@ -142,12 +142,12 @@ class _Run:
             return []
         with side_by_side.threads() as threads:
             drafts = Drafts(layout.staging(self.stores, self.edc.id), threads)
-            hold = [held for file in new if file.kind == "usage" for held in self._share_out(file, drafts)]
+            hold = [self._share_out(file, drafts) for file in new if file.kind == "usage"]
             freed = self._free(waiting, release, drafts)
             made = drafts.finish()
         with self.stores.ledger.write() as tx:
             publication_id = self._record(tx, made)
-            outbox.hold(tx, hold)
+            outbox.hold(tx, hold, edc=self.edc.id, since=self.now)
             freed.record(tx, publication_id=publication_id, at=self.now)
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
         return made
@@ -190,8 +190,10 @@ class _Run:
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
         return made
 
-    def _share_out(self, file: LakeFile, drafts: Drafts) -> Iterator[Held]:
-        """Give the current blocks of a lake file to their EGSs; those that must wait are the answer."""
+    def _share_out(self, file: LakeFile, drafts: Drafts) -> pa.Table:
+        """Give the current blocks of a lake file to their EGSs; those that must wait are the answer, with why
+        (as outbox.hold takes them).
+        """
         rows = self.stores.lake.read(file.path, columns=COLUMNS)
         current = self._is_current(file, rows)
         owners = self._owners(rows["account"])
@@ -201,16 +203,15 @@ class _Run:
         place = np.where(current & ~waits, owners.place, np.int32(Nobody.DEFAULT_SERVICE))
         drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
         reasons = {Nobody.SUSPENSE: "suspense", Nobody.UNCLAIMED: "unclaimed"}
-        for row in np.flatnonzero(current & (waits | np.isin(owners.place, list(reasons)))).tolist():
-            yield Held(
-                edc=self.edc.id,
-                lake_file_id=file.id,
-                account=rows["account"][row].as_py(),
-                channel=rows["channel"][row].as_py(),
-                reason="late" if waits[row] else reasons[Nobody(int(owners.place[row]))],
-                egs_duns="" if waits[row] else owners.duns[row].as_py() or "",
-                since=self.now,
-            )
+        held = np.flatnonzero(current & (waits | np.isin(owners.place, list(reasons))))
+        reason = [reasons.get(nobody, "late") for nobody in np.where(waits, 0, owners.place)[held].tolist()]
+        duns = pc.if_else(pa.array(waits[held]), "", pc.fill_null(owners.duns.take(pa.array(held)), ""))
+        blocks = rows.select(["account", "channel"]).take(held)
+        return (
+            blocks.append_column("reason", pa.array(reason, pa.string()))
+            .append_column("egs_duns", duns)
+            .append_column("lake_file_id", pa.repeat(pa.scalar(file.id, pa.int64()), len(held)))
+        )
 
     def _free(self, waiting: list[int], release: Collection[str], drafts: Drafts) -> _Release:
         """Publish what was held for a reason that is gone, of these lake files."""
@@ -255,20 +256,19 @@ class _Run:
         """Give the blocks of a lake file to those of the withdrawn files that held them (`held`: the place
         in `wanted`, and the blocks), as far as its EGS is still of record.
         """
-        keys = [versions.key(blocks) for _, blocks in held]
-        rows = self._rows(file, pa.chunked_array(keys).unique())
+        # Of each block that they held: its file's place, and its own row in the lake.
+        to = np.repeat(np.array([place for place, _ in held]), [len(blocks) for _, blocks in held])
+        words = pa.concat_tables([blocks for _, blocks in held])
+        ends = pc.min_max(words["account"])
+        low, high = ends["min"].as_py(), ends["max"].as_py()
+        rows = self.stores.lake.read(file.path, columns=COLUMNS, low=low, high=high)
+        row = np.asarray(pc.index_in(versions.key(words), value_set=versions.key(rows)))
+        egs = np.array([self._egs_ids.index(withdrawn.egs) for withdrawn in wanted])
         # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
-        rows = rows.filter(pa.array(self._is_current(file, rows)))
-        owner, key = self._owners(rows["account"]).place, versions.key(rows)
-        chosen, to = [], []
-        for (place, _), mine in zip(held, keys, strict=True):
-            of_record = owner == self._egs_ids.index(wanted[place].egs)
-            kept = np.flatnonzero(of_record & np.asarray(pc.is_in(key, value_set=mine)))
-            chosen.append(kept)
-            to.append(np.full(len(kept), place, np.int32))
+        kept = (self._owners(rows["account"]).place[row] == egs[to]) & self._is_current(file, rows)[row]
         drafts.add(
-            rows.take(np.concatenate(chosen)),
-            np.concatenate(to),
+            rows.take(row[kept]),
+            to[kept].astype(np.int32),
             [To(egs=withdrawn.egs, replaces=withdrawn.name) for withdrawn in wanted],
             day=file.usage_date,
             lake_file_id=file.id,

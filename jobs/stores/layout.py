@@ -74,10 +74,10 @@ def _keep_contents(recorded: list[OutboundFile], *, stores: Stores) -> None:
     for file in recorded:
         kept = contents_path(file, stores=stores)
         if (aside := _made(file, stores=stores, ending="arrow")).exists():
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            aside.rename(kept)
-            folders |= {kept.parent, kept.parent.parent}
-    for folder in sorted(folders, reverse=True):
+            files.make_folder(kept.parent)
+            files.rename(aside, kept)
+            folders.add(kept.parent)
+    for folder in folders:
         files.sync_folder(folder)
 
 

@@ -10,13 +10,13 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from isal import isal_zlib
 
 from jobs.stores import files
@@ -166,8 +166,10 @@ def held_by_lake_file(contents: Sequence[Path]) -> dict[int, list[tuple[int, pa.
     """
     held: dict[int, list[tuple[int, pa.Table]]] = {}
     for place, path in enumerate(contents):
-        blocks = read_contents(path)
-        for lake_file_id in pc.unique(blocks["lake_file_id"]).to_pylist():
-            of_it = blocks.filter(pc.equal(blocks["lake_file_id"], lake_file_id))
-            held.setdefault(lake_file_id, []).append((place, of_it.select(["account", "channel"])))
+        blocks = read_contents(path).combine_chunks()
+        lake_file = blocks["lake_file_id"].to_numpy()
+        words = blocks.select(["account", "channel"])
+        begins = np.flatnonzero(np.diff(lake_file, prepend=-1)).tolist()
+        for begin, end in pairwise([*begins, len(blocks)]):  # blocks of a lake file stand together
+            held.setdefault(int(lake_file[begin]), []).append((place, words.slice(begin, end - begin)))
     return held

@@ -1,10 +1,11 @@
 """Publications, outbound files, what is held back, and who collected what, in the ledger."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
+import pyarrow as pa
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, true, update
 
 from jobs.stores.ledger import events
@@ -17,6 +18,7 @@ _pub, _file, _held, _collected = (
     tables.collection,
 )
 LIVE = ("recorded", "laid-out")
+_CHUNK = 5_000  # rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,13 +245,12 @@ def listed(tx: Connection, *, egs: str = "") -> list[OutboundFile]:
     return _all(tx, _file.c.egs == egs if egs else true())
 
 
-def hold(tx: Connection, rows: list[Held]) -> None:
-    """Hold blocks back. One that is held already stays as it is."""
-    if rows:
-        values = [asdict(row) for row in rows]
-        for value in values:
-            del value["id"]
-        tx.execute(insert(_held), values)
+def hold(tx: Connection, some: Iterable[pa.Table], *, edc: str, since: datetime) -> None:
+    """Hold blocks back (lake_file_id, account, channel, reason, egs_duns), which are not held yet."""
+    for batch in (batch for blocks in some for batch in blocks.to_batches(max_chunksize=_CHUNK)):
+        rows = [row | {"edc": edc, "since": since} for row in batch.to_pylist()]
+        if rows:
+            tx.execute(insert(_held), rows)
 
 
 def held(tx: Connection, *, edc: str, reason: str = "") -> list[Held]:
