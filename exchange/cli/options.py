@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,18 @@ def the_clock(set_to: str) -> RunningClock:
     if instant is None or instant.tzinfo is None:
         raise click.UsageError(f"{NOW} is {set_to}; wanted: an instant such as 2013-09-03T10:00:00Z")
     return RunningClock.reading(instant)
+
+
+def instant(_: click.Context, parameter: click.Parameter, said: str | None) -> datetime | None:
+    """What an option says as an instant, for its callback. One without a zone is meant in UTC."""
+    if said is None:
+        return None
+    try:
+        found = datetime.fromisoformat(said)
+    except ValueError:
+        wanted = f"{said} is no instant; wanted: such as 2013-09-03T22:00Z"
+        raise click.BadParameter(wanted, param=parameter) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def command(name: str, *examples: str) -> Callable[[Callable[..., int | None]], Command]:

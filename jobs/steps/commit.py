@@ -6,7 +6,7 @@ begins again from there. So what a load becomes follows from what stood before i
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -264,7 +264,7 @@ def _write(day: _Day, drop: Drop, edc: str, stores: Stores, now: datetime) -> li
                 "drop_sha256": drop.sha256,
                 "drop_name": drop.name,
                 "arrived_at": drop.arrived_at.isoformat(),
-                "loaded_at": now.isoformat(),
+                "loaded_at": now.astimezone(UTC).isoformat(),
                 "versions": f"{version.min()}-{version.max()}",
             },
         )

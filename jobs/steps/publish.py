@@ -332,6 +332,7 @@ class _Run:
             through_seq=self.through if through is None else through,
             files=len(made),
             blocks=sum(draft.blocks for draft in made),
+            looked_through=self.through,
             under=circumstances.note(tx, stores=self.stores, at=self.now),
             replaces=because,
         )

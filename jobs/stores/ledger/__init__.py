@@ -5,9 +5,10 @@ functions over an open transaction, so that a step can join several changes in o
 """
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection, text
@@ -66,6 +67,9 @@ class Ledger:
                 about = said[-1][0] if said else "note"
                 mishaps.at_commit(f"commit:{about}")
             mishaps.at_commit(f"committed:{about}")
+        self._tell(said)
+
+    def _tell(self, said: Sequence[tuple[str, dict[str, Any]]]) -> None:
         for name, fields in said:
             log.info(name, **fields)
 

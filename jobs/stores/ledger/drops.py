@@ -33,9 +33,14 @@ def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime
         bytes=size,
         in_inbound=True,
     )
-    tx.execute(insert(_drop).values(_values(asdict(drop))))
+    put(tx, drop)
     events.record(tx, f"drop.{stage}", at=at, about=drop.id, partner=partner, name=name, bytes=size)
     return drop
+
+
+def put(tx: Connection, drop: Drop) -> None:
+    """Add the row of a drop."""
+    tx.execute(insert(_drop).values(_values(asdict(drop))))
 
 
 def move(tx: Connection, drop: Drop, to: Stage, *, at: datetime, say: dict[str, Any], **changes: Any) -> Drop:

@@ -96,10 +96,13 @@ def begin(
     through_seq: int,
     files: int,
     blocks: int,
+    looked_through: int,
     under: str,
     replaces: str = "",
 ) -> str:
-    """A new publication; its id. `under`: the circumstances (jobs.stores.circumstances)."""
+    """A new publication; its id. `looked_through`: the last load that was there; one that only writes
+    withdrawn files again leaves it to the next. `under`: the circumstances (jobs.stores.circumstances).
+    """
     day = ids.publication_day(at)
     latest = select(func.max(_pub.c.id)).where(_pub.c.id.between(day, day + "~"))
     last = tx.execute(latest).scalar_one_or_none()
@@ -127,6 +130,7 @@ def begin(
         files=files,
         blocks=blocks,
         through_seq=through_seq,
+        looked_through=looked_through,
         under=under,
         **({"replaces": replaces} if replaces else {}),
     )

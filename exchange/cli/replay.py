@@ -1,0 +1,134 @@
+"""`meterhub replay`: the load of a day done again from the archive, and held to what there is."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config.errors import RefusedError
+from exchange.cli import opened, options, show
+from exchange.cli.options import Asked
+from jobs.replay import day as step
+from jobs.replay.compare import Difference
+from jobs.replay.window import Replayed, windows
+from schemas import receipt
+
+_SHOWN = 100  # differences of an EDC that people are shown
+
+
+@options.command(
+    "replay",
+    "meterhub replay 2013-09-02",
+    "meterhub replay 2013-09-02 --edc cnp --keep /tmp/again",
+    "meterhub replay 2013-09-02 --as-known-at 2013-09-03T18:00Z --json",
+)
+@click.argument("day", metavar="DAY", type=click.DateTime(["%Y-%m-%d"]))
+@click.option("--edc", "only", multiple=True, metavar="ID", help="Only this EDC; may be given several times.")
+@click.option(
+    "--as-known-at",
+    "known_at",
+    metavar="INSTANT",
+    callback=options.instant,
+    help="Only what had been done by then, such as 2013-09-03T18:00Z.",
+)
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Leave the replayed day in a new folder, one home an EDC, to look at.",
+)
+def command(
+    asked: Asked, *, day: datetime, only: tuple[str, ...], known_at: datetime | None, keep: Path | None
+) -> int:
+    """Do the load of a usage day again from the archive, and hold it to what there is.
+
+    All that was received, loaded and published from the deadline before to the day's own, and the verdict: lake
+    files, versions, receipts, reports, outbound files and manifests, byte by byte, and the ledger, row by row. The
+    hub's own files are only read. Exit code 1 if anything differs.
+    """
+    if keep is not None and keep.exists() and any(keep.iterdir()):
+        raise RefusedError("folder-in-use", f"{keep} is not empty", "name a folder that is not there yet")
+    with opened.stores(asked) as stores, show.progress() as progress:
+        bar = progress.add_task("replaying", total=None)
+        found = windows(
+            opened.edcs(stores, only), day.date(), stores=stores, now=asked.clock(), known_at=known_at
+        )
+        done = step.replay(
+            found, stores=stores, keep=keep, told=lambda n, of: progress.update(bar, completed=n, total=of)
+        )
+    asked.show([_as_json(one) for one in done], *_readable(done))
+    return 1 if any(one.differences for one in done) else 0
+
+
+def _as_json(one: Replayed) -> dict[str, Any]:
+    return {
+        "edc": one.edc,
+        "day": one.day.isoformat(),
+        "from": receipt.instant(one.begin),
+        "to": receipt.instant(one.end),
+        "identical": not one.differences,
+        "counts": dict(sorted(one.counts.items())),
+        "differences": [
+            {"what": each.what, "where": each.where, "expected": each.expected, "found": each.found}
+            for each in one.differences
+        ],
+        "notes": one.notes,
+    }
+
+
+_COUNTS = {
+    "drops": "drops",
+    "blocks": "blocks",
+    "lake_files": "lake files",
+    "publish": "publications",
+    "outbound_files": "outbound files",
+    "papers": "papers",
+    "rows": "ledger rows",
+    "events": "events",
+}
+
+
+def _readable(done: Sequence[Replayed]) -> list[Any]:
+    heads = ("EDC", "from (UTC)", "to (UTC)", *(f">{words}" for words in _COUNTS.values()), "")
+    rows = [
+        (
+            one.edc,
+            show.minute(one.begin),
+            show.minute(one.end),
+            *(f"{one.counts[key]:,}" for key in _COUNTS),
+            f"{len(one.differences):,} differ" if one.differences else "identical",
+        )
+        for one in done
+    ]
+    said: list[Any] = [show.table(heads, rows, tight=True)]
+    for one in done:
+        said += [f"{one.edc}: {note}; contents were compared, not bytes" for note in one.notes]
+        if one.differences:
+            columns = ("what", "where", "replayed", "found")
+            shown = [_row(each) for each in one.differences[:_SHOWN]]
+            said.append(show.table(columns, shown, title=f"What differs of {one.edc}"))
+        if more := len(one.differences[_SHOWN:]):
+            said.append(f"… and {more:,} more: --json has them all")
+    differ = sum(len(one.differences) for one in done)
+    said.append(f"{differ:,} differences" if differ else _identical(done))
+    return said
+
+
+def _identical(done: Sequence[Replayed]) -> str:
+    counts = {key: sum(one.counts[key] for one in done) for key in _COUNTS}
+    gone = sum(one.counts["outbound_files_gone"] for one in done)
+    kept = f"; of {gone:,} of them that were taken back or have expired, the hashes" if gone else ""
+    return (
+        f"identical: {counts['drops']:,} drops, {counts['blocks']:,} blocks, {counts['lake_files']:,} lake files, "
+        f"{counts['outbound_files']:,} outbound files{kept}"
+    )
+
+
+def _row(one: Difference) -> tuple[str, ...]:
+    return one.what, one.where, _short(one.expected), _short(one.found)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
