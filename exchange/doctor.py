@@ -1,5 +1,6 @@
 """A partner's connection examined: how it came, what would let it in now, what ends, and what a change would break."""
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -50,6 +51,15 @@ class Examined:
     def troubles(self) -> list[str]:
         """What needs an operator, in words."""
         return list(_troubles(self))
+
+    @property
+    def habits(self) -> dict[str, Any]:
+        """What was done over all the ways, at which hours, and how many sessions at once."""
+        return _habits(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `meterhub doctor --json` answers it."""
+        return _as_json(self)
 
     @property
     def is_broken_by_what_was_asked(self) -> bool:
@@ -189,3 +199,91 @@ def _troubles(seen: Examined) -> Iterator[str]:
             and expiry.days_left(when, today=seen.at.date()) <= max(expiry.AHEAD)
         ):
             yield f"{effect.change.name} on {when}: {effect.client} {effect.words}"
+
+
+def _habits(seen: Examined) -> dict[str, Any]:
+    done: Counter[str] = Counter()
+    hours: Counter[int] = Counter()
+    for way in seen.ways:
+        done.update(way.habits)
+        hours.update(dict(enumerate(way.hours)))
+    total = max(1, sum(hours.values()))
+    return {
+        "sessions": sum(way.sessions for way in seen.ways),
+        "most_at_once": max((way.most_at_once for way in seen.ways), default=0),
+        "done": {str(name): count for name, count in sorted(done.items()) if count},
+        "hours": {hour: round(count / total, 3) for hour, count in sorted(hours.items()) if count},
+    }
+
+
+def _as_json(seen: Examined) -> dict[str, Any]:
+    found = seen.found
+    return {
+        "partner": seen.partner.id,
+        "hub": None if found is None else _answer(found, seen),
+        "keys": [
+            {
+                "kind": one.kind,
+                "fingerprint": one.held.fingerprint,
+                "comment": one.held.comment,
+                "expires": one.held.expires,
+                "opens": not one.refused,
+                "why_not": one.refused or None,
+                "hub_takes_it": one.taken,
+                "last_used": one.used_at,
+            }
+            for one in seen.credentials
+        ],
+        "clients": [_way(way) for way in seen.ways],
+        "addresses": [
+            {"address": address, "last_seen": at, "why_not": why or None} for address, at, why in seen.places
+        ],
+        "habits": seen.habits,
+        "turned_away": list(seen.turned_away),
+        "coming": [
+            {
+                "change": one.change.name,
+                "when": one.change.when,
+                "client": one.client,
+                "last_seen": one.last_at,
+                "verdict": one.verdict,
+                "why": one.words,
+            }
+            for one in seen.effects
+        ],
+        "needs": seen.troubles,
+    }
+
+
+def _answer(found: Found, seen: Examined) -> dict[str, Any]:
+    offers = found.offers
+    return {
+        "host": found.host,
+        "port": found.port,
+        "error": found.error or None,
+        "version": found.version or None,
+        "host_key": found.host_key or None,
+        "host_key_is_ours": found.host_key.rpartition(" ")[2] in seen.own_host_keys,
+        "offers": None
+        if offers is None
+        else {
+            "key_exchanges": offers.key_exchanges,
+            "host_keys": offers.host_keys,
+            "ciphers": offers.ciphers,
+            "macs": offers.macs,
+        },
+    }
+
+
+def _way(way: Way) -> dict[str, Any]:
+    return {
+        "client": way.client,
+        "first_seen": way.first_at,
+        "last_seen": way.last_at,
+        "sessions": way.sessions,
+        "speaks": way.spoken,
+        "can": way.offers,
+        "credential": way.credential,
+        "certificate": way.certificate or None,
+        "addresses": way.addresses,
+    }

@@ -104,6 +104,10 @@ EVENTS: Mapping[str, Event] = {
     "authority.expiring": Event(
         "as key.expiring, of one that signs certificates for a partner", ("expires", "days", "others")
     ),
+    "certificate.expiring": Event(
+        "as key.expiring, of a certificate that a partner came with last and that was made for 60 days or more",
+        ("expires", "days", "key_id", "serial"),
+    ),
     "legacy.expiring": Event(
         "a partner's exception for old algorithms ends in so many days; 30, 14 and 3 days ahead",
         ("expires", "days", "algorithms"),

@@ -22,6 +22,7 @@ from jobs.steps import visit as step
 from jobs.stores.ledger import visits
 from look_fixtures import Answer, Desk
 from schemas.visit import Habit, TurnedAway, Visit
+from test_doors_certificates import Authority, certificate_of
 
 DAY = date(2013, 9, 3)  # of the hub's clock
 WRITE, CREAT, TRUNC, CLOSE, RENAME = 2, 8, 16, 4, 18
@@ -60,7 +61,7 @@ def came(hub: Hub, partner: str, sessions: int = 1) -> list[visits.Way]:
 def connect(door: Door, login: str, **more: Any) -> None:
     async def go() -> None:
         async with (
-            asyncssh.connect(**door.asyncssh_options(login), **more) as made,
+            asyncssh.connect(**(door.asyncssh_options(login) | more)) as made,
             made.start_sftp_client() as client,
         ):
             assert await client.listdir("/")
@@ -334,6 +335,28 @@ def test_why_nobody_is_let_in_is_told_in_the_hubs_own_words(
         answer = ask("cnp", "--json", "--port", str(other.port))
     assert answer.code == 3
     assert answer.json["hub"]["error"] == "too many connections; try again later"
+
+
+def test_a_partner_that_comes_with_certificates_is_examined_by_its_authority(
+    hub: Hub, door: Door, ask: Callable[..., Answer], tmp_path: Path
+) -> None:
+    ca = Authority(tmp_path / "ca")
+    edit(door, "cnp", "authorized_keys", f'certificate_authorities = ["{ca.line}"]\nauthorized_keys')
+    key = ca.sign("night", "-n", "cnp", "-z", "17", "-V", "20130101:20131231")
+    connect(door, "cnp", client_keys=[(str(key), str(certificate_of(key)))])
+    (way,) = came(hub, "cnp")
+    assert (way.credential, way.certificate["serial"]) == (ca.fingerprint, 17)
+    told = ask("cnp").out
+    assert "certificate 17 (id of night) of ops-ca, until 2013-12-3" in told
+    answer = ask("cnp", "--json", "--without-key", "ops-ca")
+    assert (answer.code, judged(answer, "it is without ops-ca")) == (1, [("breaks", "logs in by it")])
+    assert [(one["kind"], one["opens"]) for one in answer.json["keys"]] == [
+        ("key", True),
+        ("authority", True),
+    ]
+    edit(door, "cnp", "authorized_keys", 'revoked = ["serial: 17"]\nauthorized_keys')
+    answer = ask("cnp", "--json")
+    assert answer.json["keys"][1]["why_not"] == "this certificate was revoked; have a new one signed"
 
 
 # ── What a change would break ────────────────────────────────────────────────────────────────────

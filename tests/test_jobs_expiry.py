@@ -11,8 +11,10 @@ from config.partners_folder import PartnersFolder
 from exchange import keys
 from hub_fixtures import Hub
 from jobs.rules import expiry
+from jobs.steps import visit
 from jobs.steps.expiry import warn
 from look_fixtures import Desk
+from schemas.visit import Visit
 
 END = date(2013, 12, 31)
 MakeHub = Callable[..., Hub]
@@ -107,6 +109,53 @@ legacy = {{ until = {END}, allows = ["ssh-rsa", "hmac-sha1"] }}
     assert {event["partner"] for event in found} == {"aud"}
     assert found[0]["details"]["algorithms"] == ["hmac-sha1", "ssh-rsa"]
     assert told(quiet) == []
+
+
+def shown(hub: Hub, key_id: str, *, since: datetime, until: datetime) -> None:
+    """The partner has come with such a certificate."""
+    certificate = {"key": "SHA256:k", "key_id": key_id, "serial": 7, "authority": "SHA256:a"}
+    validity = {"since": int(since.timestamp()), "until": int(until.timestamp())}
+    came = Visit(
+        partner="aud",
+        client="SSH-2.0-x",
+        spoken={},
+        offers={},
+        credential="SHA256:a",
+        certificate=certificate | validity,
+        addresses=["192.0.2.1"],
+        began=[hub.now],
+        most_at_once=1,
+    )
+    visit.note([came], [], stores=hub.stores, now=hub.now)
+
+
+def test_a_certificate_that_was_made_for_long_is_warned_of_until_a_newer_one_is_seen(quiet: Hub) -> None:
+    give(quiet, more=f"certificate_authorities = [{key()}]\n")
+    end = days_before(0)
+    shown(quiet, "yearly", since=end - timedelta(days=365), until=end)
+    for days in range(40, 10, -1):
+        quiet.at(days_before(days))
+        quiet.sweep()
+    found = quiet.events("certificate.expiring")
+    assert [event["details"]["days"] for event in found] == [30, 14]
+    details = {
+        "expires": "2013-12-30",
+        "key_id": "yearly",
+        "serial": 7,
+    }  # it is not good on the 31st any more
+    assert details.items() <= found[0]["details"].items()
+    shown(quiet, "yearly", since=end, until=end + timedelta(days=365))
+    quiet.at(days_before(2))
+    quiet.sweep()
+    assert len(quiet.events("certificate.expiring")) == 2
+
+
+def test_a_certificate_that_is_made_anew_every_week_is_not_warned_of(quiet: Hub) -> None:
+    give(quiet, more=f"certificate_authorities = [{key()}]\n")
+    shown(quiet, "weekly", since=days_before(7), until=days_before(0))
+    quiet.at(days_before(2))
+    quiet.sweep()
+    assert quiet.events("certificate.expiring") == []
 
 
 def test_two_processes_do_not_tell_the_same_warning(quiet: Hub) -> None:

@@ -1,10 +1,8 @@
 """`meterhub doctor`: how a partner connects, whether it could now, and what a change would break."""
 
 import difflib
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
 import click
 from rich.console import RenderableType
@@ -22,6 +20,7 @@ from jobs.stores.ledger import visits
 from schemas.visit import Habit
 
 _ANYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104 - known, not used
+_LATEST = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())  # what is said to end later never does
 _SHARE = 0.1  # of the sessions, that an hour must have to be named
 
 
@@ -73,7 +72,7 @@ def command(
         bans=bans.opened(asked),
         now=asked.clock(),
     )
-    asked.show(_facts(seen), *_tables(seen))
+    asked.show(seen.as_json(), *_tables(seen))
     return 3 if seen.troubles else 1 if seen.is_broken_by_what_was_asked else 0
 
 
@@ -193,7 +192,7 @@ def _seen(seen: Examined) -> Iterator[RenderableType]:
     yield show.table(("client", "last seen (UTC)", ">sessions", "speaks", "logs in by"), rows, tight=True)
     places = [(address, at[:16].replace("T", " "), why or "yes") for address, at, why in seen.places]
     yield show.table(("address", "last seen (UTC)", "let in"), places, tight=True)
-    habits = _habits(seen)
+    habits = seen.habits
     said = [
         f"{name.replace('-', ' ')} {habits['done'][name]:,}" for name in Habit if habits["done"].get(name)
     ]
@@ -209,93 +208,7 @@ def _by(seen: Examined, way: visits.Way) -> str:
     known = {one.held.fingerprint: one.held.comment for one in seen.credentials}
     name = known.get(way.credential) or way.credential
     if way.certificate:
-        return f"certificate {way.certificate['serial']} ({way.certificate['key_id']}) of {name}"
+        until = int(way.certificate["until"])
+        end = "for ever" if until > _LATEST else f"until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M}"
+        return f"certificate {way.certificate['serial']} ({way.certificate['key_id']}) of {name}, {end}"
     return name if way.credential in known else f"{name}, no longer listed"
-
-
-def _habits(seen: Examined) -> dict[str, Any]:
-    done: Counter[str] = Counter()
-    hours: Counter[int] = Counter()
-    for way in seen.ways:
-        done.update(way.habits)
-        hours.update(dict(enumerate(way.hours)))
-    total = max(1, sum(hours.values()))
-    return {
-        "sessions": sum(way.sessions for way in seen.ways),
-        "most_at_once": max((way.most_at_once for way in seen.ways), default=0),
-        "done": {str(name): count for name, count in sorted(done.items()) if count},
-        "hours": {hour: round(count / total, 3) for hour, count in sorted(hours.items()) if count},
-    }
-
-
-def _facts(seen: Examined) -> dict[str, Any]:
-    found = seen.found
-    return {
-        "partner": seen.partner.id,
-        "hub": None if found is None else _answer(found, seen),
-        "keys": [
-            {
-                "kind": one.kind,
-                "fingerprint": one.held.fingerprint,
-                "comment": one.held.comment,
-                "expires": one.held.expires,
-                "opens": not one.refused,
-                "why_not": one.refused or None,
-                "hub_takes_it": one.taken,
-                "last_used": one.used_at,
-            }
-            for one in seen.credentials
-        ],
-        "clients": [_way(way) for way in seen.ways],
-        "addresses": [
-            {"address": address, "last_seen": at, "why_not": why or None} for address, at, why in seen.places
-        ],
-        "habits": _habits(seen),
-        "turned_away": list(seen.turned_away),
-        "coming": [
-            {
-                "change": one.change.name,
-                "when": one.change.when,
-                "client": one.client,
-                "last_seen": one.last_at,
-                "verdict": one.verdict,
-                "why": one.words,
-            }
-            for one in seen.effects
-        ],
-        "needs": seen.troubles,
-    }
-
-
-def _answer(found: Found, seen: Examined) -> dict[str, Any]:
-    offers = found.offers
-    return {
-        "host": found.host,
-        "port": found.port,
-        "error": found.error or None,
-        "version": found.version or None,
-        "host_key": found.host_key or None,
-        "host_key_is_ours": found.host_key.rpartition(" ")[2] in seen.own_host_keys,
-        "offers": None
-        if offers is None
-        else {
-            "key_exchanges": offers.key_exchanges,
-            "host_keys": offers.host_keys,
-            "ciphers": offers.ciphers,
-            "macs": offers.macs,
-        },
-    }
-
-
-def _way(way: visits.Way) -> dict[str, Any]:
-    return {
-        "client": way.client,
-        "first_seen": way.first_at,
-        "last_seen": way.last_at,
-        "sessions": way.sessions,
-        "speaks": way.spoken,
-        "can": way.offers,
-        "credential": way.credential,
-        "certificate": way.certificate or None,
-        "addresses": way.addresses,
-    }

@@ -1,18 +1,20 @@
 """expiry: what opens a partner's door and ends soon is warned of, 30, 14 and 3 days ahead, once each: its keys,
-the authorities that sign its certificates, and its exception for old algorithms.
+the authorities that sign its certificates, the certificates themselves, and its exception for old algorithms.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from config.partners import Partner
 from jobs.rules import expiry
-from jobs.stores.ledger import events, runs
+from jobs.stores.ledger import events, runs, visits
 from jobs.stores.opened import Stores
 
 _JOB = "key-expiry"
+_LONG = 60 * 86_400  # seconds of validity, from which on an end is warned of
+_LATEST = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())  # what is said to end later never does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,9 @@ def warn(*, stores: Stores, now: datetime) -> tuple[Ending, ...]:
 
 def _due(stores: Stores, today: date) -> Iterator[Ending]:
     for partner in stores.partners.current().by_id.values():
-        for event, about, expires, also in () if partner.disabled else _ends(partner):
+        if partner.disabled:
+            continue
+        for event, about, expires, also in (*_ends(partner), *_certificates(partner, stores)):
             ahead = expiry.warning_due(expires, today=today)
             if ahead is not None:
                 yield Ending(
@@ -62,6 +66,31 @@ def _ends(partner: Partner) -> Iterator[tuple[str, str, date, list[tuple[str, An
     if partner.legacy is not None:
         said = [("algorithms", sorted(partner.legacy.allows))]
         yield "legacy.expiring", f"legacy of {partner.id}", partner.legacy.until, said
+
+
+def _certificates(partner: Partner, stores: Stores) -> Iterator[tuple[str, str, date, list[tuple[str, Any]]]]:
+    """The certificates that the partner came with last, of each authority and key id, unless they are short-lived:
+    those are renewed without being warned of.
+    """
+    if not partner.authorities:
+        return
+    with stores.ledger.read() as tx:
+        shown = [way.certificate for way in visits.ways(tx, partner.id) if way.certificate]
+    newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for one in shown:
+        name = one["authority"], one["key_id"]
+        if name not in newest or newest[name]["until"] < one["until"]:
+            newest[name] = one
+    for one in newest.values():
+        if one["until"] - one["since"] >= _LONG and one["until"] < _LATEST:
+            # Until then, and not then: what ends at midnight ends with the day before.
+            last = datetime.fromtimestamp(one["until"] - 1, UTC).date()
+            yield (
+                "certificate.expiring",
+                one["key"],
+                last,
+                [("key_id", one["key_id"]), ("serial", one["serial"])],
+            )
 
 
 def _tell(ending: Ending, *, stores: Stores, now: datetime) -> bool:
