@@ -18,6 +18,10 @@ from config.errors import MeterhubError, OperatorError
 # Each command's module, whose `command` it is, and what it answers. A module is imported when its
 # command is run and not before: help comes at once, and no command waits for what another needs.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "backup": (
+        "exchange.cli.backup",
+        "Copy the ledger as it is at this moment, also of a running hub, and say what else to copy.",
+    ),
     "bans": (
         "exchange.cli.bans",
         "Addresses that failed at the doors too often and are shut out for a time.",
