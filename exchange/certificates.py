@@ -104,37 +104,39 @@ def _read(
     kind, count = _FIELDS.get(fields.string(), (b"", 0))
     fields.string()  # the nonce
     key = _wire(kind) + b"".join(_wire(fields.string()) for _ in range(count))
-    serial, usage, key_id = fields.number(8), fields.number(4), fields.string()
-    principals = tuple(one.decode() for one in _Fields(fields.string()).strings())
+    serial, usage, key_id, principals = fields.number(8), fields.number(4), fields.string(), fields.string()
     since, until = fields.number(8), fields.number(8)
-    options, extensions, _ = dict(_options(fields.string())), fields.string(), fields.string()
-    dict(_options(extensions))  # they only ever allow what is not to be had here; their form is held to
+    critical, extensions, _ = fields.string(), fields.string(), fields.string()
     signer = authorities.get(authorized_key.fingerprint(fields.string()))
     signed, signature = fields.seen, fields.string()
+    # Nothing is made of what a stranger says.
     if not kind or usage != _USER or signer is None or not fields.is_at_end:
         return None
     if _Fields(signature).string().decode() not in algorithms.SIGNATURES:  # no SHA-1
         return None
     if not asyncssh.import_public_key(signer.line).verify(signed, signature):
         return None
+    encoded = f"{kind.decode()} {base64.b64encode(key).decode()}"
+    certified = authorized_key.parse(encoded)  # ValueError: too weak
+    options = dict(_options(critical))
+    dict(_options(extensions))  # they only ever allow what is not to be had here; their form is held to
     sources = options.pop(b"source-address", None)
     command = options.pop(b"force-command", None)
-    encoded = f"{kind.decode()} {base64.b64encode(key).decode()}"
     found = Certificate(
         serial=serial,
         key_id=key_id.decode("utf-8", "replace"),
-        principals=principals,
+        principals=tuple(one.decode() for one in _Fields(principals).strings()),
         since=since,
         until=until,
         authority=signer.fingerprint,
-        key=authorized_key.parse(encoded).fingerprint,  # ValueError: too weak
+        key=certified.fingerprint,
         sources=None if sources is None else _sources(sources),
         command=None if command is None else _only(command).decode(),
         unknown=printable(min(options, default=b"").decode("utf-8", "replace")),
     )
-    certified = asyncssh.import_public_key(encoded)
-    certified.set_touch_required(True)
-    return found, certified
+    held = asyncssh.import_public_key(encoded)
+    held.set_touch_required(True)
+    return found, held
 
 
 def _options(encoded: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -32,7 +32,12 @@ def needed(seen: Tonight, *, stores: Stores, stopped: bool = False) -> tuple[Nee
         needs = [*_troubles(stores), *_stopped(tx), *_unmoved(tx, seen.at), *_held_syncs(tx)]
         for edc in seen.edcs:
             needs += [*_unsaid(edc), *_held_back(edc, tx), *_overdue(edc, tx, stores=stores, now=seen.at)]
-    return (*_closed(seen, stopped=stopped), *needs, *_ending_keys(stores, seen.at.date()))
+    return (
+        *_closed(seen, stopped=stopped),
+        *needs,
+        *_ending_keys(stores, seen.at.date()),
+        *_ending_exceptions(stores, seen.at.date()),
+    )
 
 
 def _closed(seen: Tonight, *, stopped: bool) -> Iterator[Need]:
@@ -130,7 +135,7 @@ def _overdue(edc: OfEdc, tx: Connection, *, stores: Stores, now: datetime) -> It
 def _ending_keys(stores: Stores, today: date) -> Iterator[Need]:
     """Partners that will soon stand before a closed door: the last of their keys ends."""
     for partner in stores.partners.current().by_id.values():
-        last = expiry.last_day(key.expires for key in partner.keys)
+        last = expiry.last_day(key.expires for key in (*partner.keys, *partner.authorities))
         left = None if last is None or partner.disabled else expiry.days_left(last, today=today)
         if left is None or left > max(expiry.AHEAD):
             continue
@@ -139,6 +144,17 @@ def _ending_keys(stores: Stores, today: date) -> Iterator[Need]:
         if left >= 0:
             what = f"its last key expires on {last}, {when}"
         yield _need("key-expires", partner.id, what, f"partner key add {partner.id} FILE")
+
+
+def _ending_exceptions(stores: Stores, today: date) -> Iterator[Need]:
+    """Partners whose old clients will soon find nothing in common with the hub."""
+    for partner in stores.partners.current().by_id.values():
+        if partner.legacy is None or partner.disabled:
+            continue
+        left = expiry.days_left(partner.legacy.until, today=today)
+        if 0 <= left <= max(expiry.AHEAD):
+            what = f"its exception for old algorithms ends on {partner.legacy.until}"
+            yield _need("legacy-ends", partner.id, what, f"doctor {partner.id}")
 
 
 def _need(code: str, partner: str, what: str, run: str) -> Need:

@@ -48,7 +48,7 @@ def _tell(asked: Asked, hub: app.Hub) -> None:
     partners = list(known.by_id.values())
     options.tell_mistakes(known)
     _renew_sample_login(home, found, hub)
-    ready = [one for one in partners if one.keys and not one.disabled]
+    ready = [one for one in partners if (one.keys or one.authorities) and not one.disabled]
     host = hub.stores.settings.sftp.host
     if asked.json:
         answer = {
