@@ -18,7 +18,7 @@ from config.settings import Settings
 from exchange import keys, lock
 from exchange.addresses import Source
 from exchange.bans import Bans
-from exchange.desk import DISK_FULL, Refused, SessionInfo
+from exchange.desk import DISK_FULL, Read, Refused, SessionInfo
 from exchange.server import Doors
 from jobs import executor, pipeline
 from jobs.schedule import Schedule
@@ -128,33 +128,26 @@ class Counter:
             arrive.removed(partner_id, name, whole=whole, stores=self._stores, now=self.now())
         session.habits[Habit.REMOVED] += 1
 
-    def read_ended(
-        self,
-        partner_id: str,
-        folder: str,
-        name: str,
-        *,
-        size: int,
-        sent: int,
-        whole: bool,
-        began: datetime,
-        ended: datetime,
-        session: SessionInfo,
-    ) -> None:
-        session.habits[Habit.FETCHED if whole else Habit.IN_PART] += 1
-        if folder == "outbound":
-            reading = collect.Reading(
-                partner=partner_id,
-                name=name,
-                sent=sent,
-                whole=whole,
-                began=began,
-                ended=ended,
-                session=session.id,
-                address=session.address,
-                key_fingerprint=session.proof.fingerprint,
+    def reads_ended(self, ended: Sequence[Read]) -> None:
+        for one in ended:
+            one.session.habits[Habit.FETCHED if one.whole else Habit.IN_PART] += 1
+        readings = [
+            collect.Reading(
+                partner=one.session.partner_id,
+                name=one.name,
+                sent=one.sent,
+                whole=one.whole,
+                began=one.began,
+                ended=one.ended,
+                session=one.session.id,
+                address=one.session.address,
+                key_fingerprint=one.session.proof.fingerprint,
             )
-            collect.collect(reading, stores=self._stores)
+            for one in ended
+            if one.folder == "outbound"
+        ]
+        if readings:
+            collect.collect(*readings, stores=self._stores)
 
     def _arrived(self, drop: Drop | arrive.Checksum) -> bool:
         """Whether it is one that goes on at once; it is taken along its way."""

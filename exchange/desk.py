@@ -41,6 +41,20 @@ class SessionInfo:
     habits: Counter[str] = field(default_factory=Counter, compare=False)  # schemas.visit.Habit: how often
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """A file that was opened for reading and is closed again."""
+
+    folder: str
+    name: str
+    size: int
+    sent: int  # the distinct bytes that this session has had of it, over all its handles
+    whole: bool  # that is every byte, and the client itself closed the file
+    began: datetime
+    ended: datetime
+    session: SessionInfo
+
+
 class Desk(Protocol):
     """The hub's side of the counter."""
 
@@ -123,22 +137,6 @@ class Desk(Protocol):
         """Take away `<name>`, or `.<name>.part` if not whole, because its partner asked for it."""
         ...
 
-    def read_ended(
-        self,
-        partner_id: str,
-        folder: str,
-        name: str,
-        *,
-        size: int,
-        sent: int,
-        whole: bool,
-        began: datetime,
-        ended: datetime,
-        session: SessionInfo,
-    ) -> None:
-        """A file was opened for reading and is closed again.
-
-        `sent` counts the distinct bytes that this session has had of it, over all its handles.
-        `whole`: that is every byte, and the client itself closed the file.
-        """
+    def reads_ended(self, ended: Sequence[Read]) -> None:
+        """Files were opened for reading and are closed again; in the order in which they were closed."""
         ...

@@ -7,6 +7,7 @@ ends otherwise, `abandon` ends what is still open as broken off.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import ParamSpec, TypeVar
@@ -17,7 +18,8 @@ from config.partners import Partner
 from config.settings import Sftp
 from exchange import keys, listing, namespace, readings, uploads
 from exchange.defender import Defender
-from exchange.desk import Desk, Refused, SessionInfo
+from exchange.desk import Desk, Read, Refused, SessionInfo
+from exchange.endings import Endings
 from exchange.knocks import Knocks
 from exchange.listing import Listing
 from exchange.namespace import FOLDERS, Folder, Place
@@ -52,6 +54,7 @@ class Shared:
     visitors: Visitors
     sessions: Counter[str]  # that each partner has open
     knocks: Knocks
+    endings: Endings
 
 
 class Handles:
@@ -205,7 +208,7 @@ class Handles:
             case Upload() as upload:
                 await self._end_upload(upload)
             case Reading() as reading:
-                await self._end_reading(reading, closed=True)
+                self._end_reading(reading, closed=True)
             case Listing() as found:
                 await self.shared.threads.run(found.close)
             case None:
@@ -220,11 +223,12 @@ class Handles:
                     case Upload():
                         await self._break_off(item, reason)
                     case Reading():
-                        await self._end_reading(item, closed=False)
+                        self._end_reading(item, closed=False)
                     case Listing():
                         item.close()
             except Exception:
                 self.log.exception("request.failed", request="teardown")
+        await self.shared.endings.settle()  # what it has read is part of the session's story
 
     async def _end_upload(self, upload: Upload) -> None:
         gap = upload.gap()
@@ -282,9 +286,20 @@ class Handles:
         )
         return received
 
-    async def _end_reading(self, reading: Reading, *, closed: bool) -> None:
+    def _end_reading(self, reading: Reading, *, closed: bool) -> None:
         whole = closed and reading.is_complete
-        seconds = await self.shared.threads.run(self._put_back, reading, whole=whole)
+        seconds = monotonic() - reading.opened
+        read = Read(
+            folder=reading.folder.name,
+            name=reading.name,
+            size=reading.size,
+            sent=reading.sent,
+            whole=whole,
+            began=reading.began,
+            ended=reading.began + timedelta(seconds=seconds),
+            session=self.session,
+        )
+        self.shared.endings.add(reading, read)
         if whole:
             self._sent.pop((reading.folder.name, reading.name, reading.inode), None)
         self.log.info(
@@ -297,19 +312,3 @@ class Handles:
             withdrawn=reading.withdrawn,
             seconds=round(seconds, 3),
         )
-
-    def _put_back(self, reading: Reading, *, whole: bool) -> float:
-        reading.close()
-        ended = self.shared.desk.now()
-        self.shared.desk.read_ended(
-            self.partner.id,
-            reading.folder.name,
-            reading.name,
-            size=reading.size,
-            sent=reading.sent,
-            whole=whole,
-            began=reading.began,
-            ended=ended,
-            session=self.session,
-        )
-        return (ended - reading.began).total_seconds()

@@ -1,9 +1,9 @@
 """How much of one partner's may wait to be loaded: the bytes in its inbound/, and those of drops on their way;
 and how much the hub's disks still take.
 
-Counted on disk and in the ledger when an upload begins, and from then on as bytes come. A count that says
-no is made again before anybody is refused: meanwhile the hub may have loaded what lay there. One that says yes
-is made again every second, for others fill the disks, too.
+Counted on disk and in the ledger when an upload begins, at most once a second, and from then on as bytes come. A
+count that says no is made again before anybody is refused: meanwhile the hub may have loaded what lay there. One
+that says yes is made again every second, for others fill the disks, too.
 """
 
 import os
@@ -59,7 +59,7 @@ class Quota:
         self._counts: dict[str, Count] = {}
 
     def look(self, partner_id: str, inbound: Path) -> None:
-        """Count. Bytes that come at this very moment may be missed, until the next upload begins."""
+        """Count. Bytes that come at this very moment may be missed, until it is counted again."""
         with os.scandir(inbound) as entries:
             lying = sum(_size(entry) for entry in entries)
         held = lying + self._desk.unloaded(partner_id)
@@ -67,10 +67,14 @@ class Quota:
 
     def room(self, partner_id: str, inbound: Path, name: str, *, freed: int) -> Room:
         """What the partner may still send, `freed` bytes of what is there now going. Refusal if it is nothing."""
-        self.look(partner_id, inbound)
-        count = self._counts[partner_id]
-        count.held -= freed
-        count.room += freed
+        count = self._counts.get(partner_id)
+        fresh = count is not None and self.is_fresh(partner_id)
+        if count is None or not fresh or count.held - freed >= self._most or count.room + freed <= 0:
+            self.look(partner_id, inbound)
+            count = self._counts[partner_id]
+        if freed:
+            count.held -= freed
+            count.room += freed
         if count.held >= self._most or count.room <= 0:
             raise self.refusal(partner_id, name, 1)
         return Room(self, partner_id)

@@ -4,6 +4,7 @@ import os
 import stat
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 
 from exchange import namespace
 from exchange.namespace import Folder
@@ -14,13 +15,14 @@ from exchange.sftp_v3 import MAX_DATA, Attributes, Code, Refusal
 class Reading:
     """A file that is open for reading. Files are never changed where they lie, so its size stands."""
 
-    __slots__ = ("_asked", "_fd", "began", "folder", "inode", "name", "ranges", "size", "withdrawn")
+    __slots__ = ("_asked", "_fd", "began", "folder", "inode", "name", "opened", "ranges", "size", "withdrawn")
 
     def __init__(self, *, folder: Folder, name: str, fd: int, began: datetime) -> None:
         found = os.fstat(fd)
         self.folder = folder
         self.name = name
         self.began = began
+        self.opened = monotonic()
         self.size = found.st_size
         self.inode = found.st_ino
         self.withdrawn = False

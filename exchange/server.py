@@ -20,6 +20,7 @@ from exchange.bans import Ban, Bans
 from exchange.connection import Connection
 from exchange.defender import Defender
 from exchange.desk import Desk
+from exchange.endings import Endings
 from exchange.handles import Shared
 from exchange.knocks import Knocks
 from exchange.login import Login
@@ -63,6 +64,7 @@ class Doors:
             visitors=Visitors(desk, threads),
             sessions=self.sessions,
             knocks=self.knocks,
+            endings=Endings(desk, threads),
         )
         self._host_keys = host_keys
         self._options: dict[frozenset[str], asyncssh.SSHServerConnectionOptions] = {}  # by what is allowed

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from config.settings import Sftp
 from exchange import keys, namespace
 from exchange.addresses import Source
 from exchange.bans import Bans
-from exchange.desk import Desk, Refused, SessionInfo
+from exchange.desk import Desk, Read, Refused, SessionInfo
 from exchange.server import Doors
 from schemas.visit import TurnedAway, Visit
 
@@ -146,8 +146,10 @@ class SmallDesk:
         (self.root / partner_id / folder / self._on_disk(name, whole)).unlink()
         self._note("file_removed", partner_id, folder, name, whole=whole, session=session)
 
-    def read_ended(self, partner_id: str, folder: str, name: str, **more: Any) -> None:
-        self._note("read_ended", partner_id, folder, name, **more)
+    def reads_ended(self, ended: Sequence[Read]) -> None:
+        for one in ended:
+            more = {each.name: getattr(one, each.name) for each in fields(one)}
+            self._note("read_ended", one.session.partner_id, more.pop("folder"), more.pop("name"), **more)
 
     def wait_for(self, what: str, name: str = "") -> Told:
         """What the desk was told of that kind, first or once it is told."""

@@ -71,9 +71,9 @@ class ScratchLedger(Ledger):
         self._left = None if allowed is None else Counter(allowed)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, soon: bool = False) -> Iterator[Connection]:
         self._turn()
-        with super().write() as tx:
+        with super().write(soon=soon) as tx:
             if self._numbers is not None:
                 _count_from(tx, "load", self._numbers.load)
                 _count_from(tx, "lake_file", self._numbers.lake_file)

@@ -1,7 +1,7 @@
 """arrive: an upload has ended, broken off, been renamed or removed; its drop begins, waits or goes.
 
 The file's new name and the drop's row are one: the rename is made inside the transaction. A crash between
-them leaves a whole file without a row, which `adopt` finds.
+them leaves a whole file without a row, which `adopt` finds. So does a power cut, until the drop's next stage.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop | C
     """The client closed a whole upload: make it durable, give it its name, and begin its drop."""
     part, whole = stores.mailboxes.part(partner, name), stores.mailboxes.whole(partner, name)
     files.sync_file(part)
-    with stores.ledger.write() as tx:
+    with stores.ledger.write(soon=True) as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is not None and drop.stage not in (Stage.INCOMPLETE, Stage.MISNAMED):
             raise TakenError(f"{name} is still being taken in; wait for its receipt")
@@ -54,7 +54,7 @@ def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop | C
 def resumed(partner: str, name: str, *, whole: bool, stores: Stores, now: datetime) -> None:
     """The partner goes on with an upload, or sends it again: from now on it is unfinished, and not old."""
     part = stores.mailboxes.part(partner, name)
-    with stores.ledger.write() as tx:
+    with stores.ledger.write(soon=True) as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is not None:
             _open_to_change(drop)
@@ -66,7 +66,7 @@ def resumed(partner: str, name: str, *, whole: bool, stores: Stores, now: dateti
 
 def broken(partner: str, name: str, *, size: int, stores: Stores, now: datetime) -> Drop:
     """An upload broke off after `size` bytes: it is kept to be resumed."""
-    with stores.ledger.write() as tx:
+    with stores.ledger.write(soon=True) as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is None:
             return drops.begin(tx, partner=partner, name=name, stage=Stage.INCOMPLETE, at=now, size=size)
@@ -79,7 +79,7 @@ def renamed(
 ) -> Drop | Checksum:
     """The partner renames a file of its inbound/. Under a name of the agreed form, a whole one arrives."""
     path = stores.mailboxes.whole if whole else stores.mailboxes.part
-    with stores.ledger.write() as tx:
+    with stores.ledger.write(soon=True) as tx:
         there = drops.in_inbound(tx, partner=partner, name=new)
         if there is not None:
             _open_to_change(there)
@@ -107,7 +107,7 @@ def renamed(
 def removed(partner: str, name: str, *, whole: bool, stores: Stores, now: datetime) -> None:
     """The partner takes back an upload that the hub has not taken in."""
     path = stores.mailboxes.whole(partner, name) if whole else stores.mailboxes.part(partner, name)
-    with stores.ledger.write() as tx:
+    with stores.ledger.write(soon=True) as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is not None:
             _open_to_change(drop)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from jobs.stores.ledger import events, outbox
 from jobs.stores.opened import Stores
 
@@ -34,37 +36,41 @@ class NotOutbound:
     """The file is no outbound file (a manifest, say): its reading is not counted."""
 
 
-def collect(reading: Reading, *, stores: Stores) -> Collected | NotOutbound:
-    """Record who read an outbound file."""
-    with stores.ledger.write() as tx:
-        files = outbox.named(tx, reading.name, egs=reading.partner)
-        if not files:
-            return NotOutbound()
-        file = files[0]
-        outbox.collected(
-            tx,
-            outbound_file_id=file.id,
-            partner=reading.partner,
-            address=reading.address,
-            key_fingerprint=reading.key_fingerprint,
-            session=reading.session,
-            began_at=reading.began,
-            ended_at=reading.ended,
-            bytes=reading.sent,
-            whole=reading.whole,
-        )
-        first = reading.whole and file.collected_at is None
-        if first:
-            outbox.note(tx, file.id, collected_at=reading.ended)
-        events.record(
-            tx,
-            "outbound.collected",
-            at=reading.ended,
-            about=file.name,
-            partner=reading.partner,
-            bytes=reading.sent,
-            of=file.bytes,
-            whole=reading.whole,
-            address=reading.address,
-        )
-        return Collected(first=first)
+def collect(*readings: Reading, stores: Stores) -> tuple[Collected | NotOutbound, ...]:
+    """Record who read outbound files. A power cut may take back the last ones: then they count as not collected."""
+    with stores.ledger.write(soon=True) as tx:
+        return tuple(_collect(tx, reading) for reading in readings)
+
+
+def _collect(tx: Connection, reading: Reading) -> Collected | NotOutbound:
+    files = outbox.named(tx, reading.name, egs=reading.partner)
+    if not files:
+        return NotOutbound()
+    file = files[0]
+    outbox.collected(
+        tx,
+        outbound_file_id=file.id,
+        partner=reading.partner,
+        address=reading.address,
+        key_fingerprint=reading.key_fingerprint,
+        session=reading.session,
+        began_at=reading.began,
+        ended_at=reading.ended,
+        bytes=reading.sent,
+        whole=reading.whole,
+    )
+    first = reading.whole and file.collected_at is None
+    if first:
+        outbox.note(tx, file.id, collected_at=reading.ended)
+    events.record(
+        tx,
+        "outbound.collected",
+        at=reading.ended,
+        about=file.name,
+        partner=reading.partner,
+        bytes=reading.sent,
+        of=file.bytes,
+        whole=reading.whole,
+        address=reading.address,
+    )
+    return Collected(first=first)

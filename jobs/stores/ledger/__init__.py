@@ -54,11 +54,17 @@ class Ledger:
             yield tx
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, soon: bool = False) -> Iterator[Connection]:
         """A transaction that is alone in writing, from its first statement on. Commits on leaving; then
         what it recorded as events is logged, a line each.
+
+        `soon`: a power cut may undo it until the next transaction without that word has ended. For what
+        the files themselves tell again when the hub starts, or what may be forgotten.
         """
-        with _in_words(), self.engine.connect().execution_options(meterhub_write=True) as tx:
+        with (
+            _in_words(),
+            self.engine.connect().execution_options(meterhub_write=True, meterhub_soon=soon) as tx,
+        ):
             tx.info[SAID] = []
             tx.info.pop(CHAIN, None)  # of a transaction before, which may have been undone
             with tx.begin():

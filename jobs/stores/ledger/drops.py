@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from jobs.stores.ledger import events
 from schemas import ids, tables
@@ -16,13 +16,25 @@ from schemas.short import Short
 _COLUMNS = tuple(field.name for field in fields(Drop))
 _drop = tables.drop
 
+# Made once: to make one takes longer than to carry it out.
+_INSERT = insert(_drop)
+_GET = select(_drop).where(_drop.c.id == bindparam("of"))
+_IN_INBOUND = select(_drop).where(
+    (_drop.c.partner == bindparam("of")) & (_drop.c.name == bindparam("named")) & _drop.c.in_inbound
+)
+_LAST = (
+    select(_drop.c.id)
+    .where(_drop.c.id.between(bindparam("low"), bindparam("high")))
+    .order_by(func.length(_drop.c.id).desc(), _drop.c.id.desc())
+    .limit(1)
+)
+_UPDATE = update(_drop).where(_drop.c.id == bindparam("of"))
+
 
 def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime, size: int) -> Drop:
     """A new drop, whose file lies in the sender's inbound/."""
     day = ids.drop_day(at)
-    latest = select(_drop.c.id).where(_drop.c.id.between(day, day + "~")).limit(1)
-    latest = latest.order_by(func.length(_drop.c.id).desc(), _drop.c.id.desc())
-    last = tx.execute(latest).scalar_one_or_none()
+    last = tx.execute(_LAST, {"low": day, "high": day + "~"}).scalar_one_or_none()
     number = 1 if last is None else int(last.removeprefix(day)) + 1
     drop = Drop(
         id=ids.drop(at, number),
@@ -40,7 +52,7 @@ def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime
 
 def put(tx: Connection, drop: Drop) -> None:
     """Add the row of a drop."""
-    tx.execute(insert(_drop).values(_values(asdict(drop))))
+    tx.execute(_INSERT, _values(asdict(drop)))
 
 
 def move(tx: Connection, drop: Drop, to: Stage, *, at: datetime, say: dict[str, Any], **changes: Any) -> Drop:
@@ -51,7 +63,7 @@ def move(tx: Connection, drop: Drop, to: Stage, *, at: datetime, say: dict[str, 
     check_move(drop.id, standing.stage, to)
     if to in ENDED:
         changes["ended_at"] = at
-    tx.execute(update(_drop).where(_drop.c.id == drop.id).values(_values({**changes, "stage": to})))
+    tx.execute(_UPDATE, {"of": drop.id, **_values({**changes, "stage": to})})
     events.record(tx, f"drop.{to}", at=at, about=drop.id, partner=drop.partner, **say)
     return get(tx, drop.id)
 
@@ -83,7 +95,7 @@ def note(tx: Connection, drop_id: str, **changes: Any) -> None:
 
 def get(tx: Connection, drop_id: str) -> Drop:
     """The drop of that id. Raises KeyError when there is none."""
-    row = tx.execute(select(_drop).where(_drop.c.id == drop_id)).one_or_none()
+    row = tx.execute(_GET, {"of": drop_id}).one_or_none()
     if row is None:
         raise KeyError(drop_id)
     return _read(row)
@@ -91,8 +103,7 @@ def get(tx: Connection, drop_id: str) -> Drop:
 
 def in_inbound(tx: Connection, *, partner: str, name: str) -> Drop | None:
     """The drop whose file lies under that name in the partner's inbound/."""
-    where = (_drop.c.partner == partner) & (_drop.c.name == name) & _drop.c.in_inbound
-    row = tx.execute(select(_drop).where(where)).one_or_none()
+    row = tx.execute(_IN_INBOUND, {"of": partner, "named": name}).one_or_none()
     return None if row is None else _read(row)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from config.errors import OperatorError
 
+_LASTS = "meterhub_lasts"  # of a connection: what it was last told to do for a commit to last
 _KEPT_IN = "database_url names sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
@@ -70,7 +71,14 @@ def _write_ahead(cursor: DBAPICursor) -> None:
 
 def _begin_sqlite(tx: Connection) -> None:
     # A writer takes its place in the line at once: a reader that turned writer could not wait its turn.
-    tx.exec_driver_sql("begin immediate" if _writes(tx) else "begin")
+    if not _writes(tx):
+        tx.exec_driver_sql("begin")
+        return
+    lasts = "normal" if _soon(tx) else "full"
+    if tx.info.get(_LASTS, "full") != lasts:
+        tx.exec_driver_sql(f"pragma synchronous = {lasts}")
+        tx.info[_LASTS] = lasts
+    tx.exec_driver_sql("begin immediate")
 
 
 def _postgresql(url: URL) -> Engine:
@@ -109,8 +117,15 @@ def _order_as_bytes(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
 def _begin_postgresql(tx: Connection) -> None:
     if _writes(tx):
         tx.exec_driver_sql("select pg_advisory_xact_lock(hashtext('meterhub'))")
+        if _soon(tx):
+            tx.exec_driver_sql("set local synchronous_commit = off")
     else:
         tx.exec_driver_sql("set transaction isolation level repeatable read read only")
+
+
+def _soon(tx: Connection) -> bool:
+    """Whether it may take until the next transaction before a power cut cannot undo this one."""
+    return bool(tx.get_execution_options().get("meterhub_soon"))
 
 
 def _writes(tx: Connection) -> bool:

@@ -20,6 +20,8 @@ from schemas import tables
 from schemas.event import EVENTS
 
 _event = tables.event
+_INSERT = insert(_event)
+_HEAD = select(_event.c.id, _event.c.hash).order_by(_event.c.id.desc()).limit(1)
 _CHUNK = 5_000  # rows
 PAPERS = {"receipts": "receipt.laid", "reports": "report.laid", "outbound": "manifest.laid"}  # by folder
 
@@ -79,7 +81,7 @@ def record(
     )
     hashed = link.hash_after(before.hash)
     row = {"id": link.id, "at": at, "name": name, "partner": partner, "about": about, "details": details}
-    tx.execute(insert(_event).values(**row, hash=hashed))
+    tx.execute(_INSERT, row | {"hash": hashed})
     tx.info[CHAIN] = Head(link.id, hashed)
     tx.info[SAID].append((name, {"about": about, "partner": partner, **details}))
 
@@ -99,8 +101,7 @@ def about(tx: Connection, subject: str) -> list[dict[str, Any]]:
 
 def head(tx: Connection) -> Head:
     """The newest event and its hash."""
-    query = select(_event.c.id, _event.c.hash).order_by(_event.c.id.desc()).limit(1)
-    row = tx.execute(query).one_or_none()
+    row = tx.execute(_HEAD).one_or_none()
     return NOTHING_YET if row is None else Head(row.id, row.hash)
 
 

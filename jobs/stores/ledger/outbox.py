@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, literal, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, literal, select, true, update
 
 from jobs.stores.ledger import events
 from schemas import ids, tables
@@ -68,6 +68,8 @@ class Held:
 
 
 _COLUMNS = [_file.c[field.name] for field in fields(OutboundFile)]
+_NAMED = select(*_COLUMNS).where((_file.c.name == bindparam("named")) & (_file.c.egs == bindparam("of")))
+_COLLECTED = insert(_collected)
 _HELD_COLUMNS = [_held.c[field.name] for field in fields(Held)]
 
 
@@ -228,8 +230,9 @@ def laid_out_before(tx: Connection, instant: datetime) -> list[OutboundFile]:
 
 def named(tx: Connection, name: str, *, egs: str = "") -> list[OutboundFile]:
     """The files of that name, of one EGS or of all."""
-    where = _file.c.name == name
-    return _all(tx, where & (_file.c.egs == egs) if egs else where)
+    if not egs:
+        return _all(tx, _file.c.name == name)
+    return [_read(row) for row in tx.execute(_NAMED, {"named": name, "of": egs})]
 
 
 def withdrawn_by(tx: Connection, sync_id: str, *, edc: str) -> list[OutboundFile]:
@@ -314,7 +317,7 @@ def rehold(tx: Connection, held_ids: list[int], *, reason: str, egs_duns: str, f
 
 def collected(tx: Connection, **row: Any) -> None:
     """Somebody read an outbound file; see schemas.tables.collection."""
-    tx.execute(insert(_collected).values(**row))
+    tx.execute(_COLLECTED, row)
 
 
 def collections_of(tx: Connection, file_id: int) -> list[dict[str, Any]]:
