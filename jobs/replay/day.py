@@ -56,6 +56,7 @@ def replay(
             ]
             return [one.result() for one in begun]
     finally:
+        scratch.forget(root)
         (root / "empty.sqlite").unlink(missing_ok=True)
         if keep is None:
             shutil.rmtree(root, ignore_errors=True)

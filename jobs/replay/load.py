@@ -89,12 +89,12 @@ def load(task: Task) -> Done:
     try:
         return _load(task)
     except ArchiveChangedError as error:
-        where = f"archive of {task.act.drop_id}, {task.row['name']}"
+        where = f"{task.act.drop_id}, {task.row['name']}"
         return Done(again=False, differences=(Difference("archive", where, error.wanted, error.found),))
     except FileNotFoundError as error:
         if task.row["sha256"] not in str(error):
             raise
-        where = f"archive of {task.act.drop_id}, {task.row['name']}"
+        where = f"{task.act.drop_id}, {task.row['name']}"
         return Done(
             again=False, differences=(Difference("archive", where, task.row["sha256"], "no such file"),)
         )

@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, delete, func, insert, select, text
+from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, text
 
 from config import settings_file
 from config.home import Home
@@ -24,7 +24,7 @@ from config.settings import Settings
 from jobs.replay.acts import PIVOTS, Row
 from jobs.stores.archive import Archive
 from jobs.stores.lake import Lake
-from jobs.stores.ledger import SAID, Ledger, as_of
+from jobs.stores.ledger import SAID, Ledger, as_of, engines
 from jobs.stores.ledger.claims import Owner
 from jobs.stores.mailboxes import Mailboxes
 from jobs.stores.opened import Stores
@@ -65,10 +65,14 @@ class ScratchLedger(Ledger):
         numbers: Numbers | None = None,
         allowed: Counter[str] | None = None,
     ) -> None:
-        super().__init__(url)
+        self.url = url
+        self.engine = _engine(url)
         self._turn = turn
         self._numbers = numbers
         self._left = None if allowed is None else Counter(allowed)
+
+    def close(self) -> None:
+        """Its engine is kept for the next: what it has learnt to say is most of the work."""
 
     @contextmanager
     def write(self, *, soon: bool = False) -> Iterator[Connection]:
@@ -86,6 +90,22 @@ class ScratchLedger(Ledger):
 
     def _tell(self, said: Sequence[tuple[str, dict[str, Any]]]) -> None:
         pass
+
+
+_engines: dict[tuple[str, bool], Engine] = {}
+
+
+def _engine(url: str, *, whole: bool = True) -> Engine:
+    """The engine of a scratch ledger, made once a process. `whole`: what its rows refer to must be there."""
+    if (url, whole) not in _engines:
+        _engines[url, whole] = engines.engine(url) if whole else create_engine(url)
+    return _engines[url, whole]
+
+
+def forget(root: Path) -> None:
+    """Close what this process has open of the ledgers below a folder."""
+    for key in [key for key in _engines if key[0].startswith(f"sqlite:///{root}/")]:
+        _engines.pop(key).dispose()
 
 
 def _count_from(tx: Connection, table: str, number: int) -> None:
@@ -164,20 +184,15 @@ class Place:
 def make_empty(file: Path) -> None:
     """Make a ledger without rows."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    ledger = ScratchLedger(f"sqlite:///{file}")
-    ledger.migrate()
-    ledger.close()
+    ScratchLedger(f"sqlite:///{file}").migrate()
+    forget(file.parent)
 
 
 @contextmanager
 def by_hand(file: Path) -> Iterator[Connection]:
     """A transaction of a ledger's file that asks for no references to be whole."""
-    engine = create_engine(f"sqlite:///{file}")
-    try:
-        with engine.begin() as tx:
-            yield tx
-    finally:
-        engine.dispose()
+    with _engine(f"sqlite:///{file}", whole=False).begin() as tx:
+        yield tx
 
 
 def lay_out(place: Place, real: Stores, *, circumstances: Collection[str]) -> None:

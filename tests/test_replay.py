@@ -1,0 +1,183 @@
+"""Promise 5: the load of a day, done again from the archive, gives the same again byte for byte, or says what differs."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from config.home import Home
+from hub_fixtures import CNP, LONG, Hub
+from jobs_fixtures import CHAMPION
+from look_fixtures import Desk
+from replay_fixtures import AUTUMN, SPRING, a_night, again, differences, killed_in_the_middle, morning_of
+
+# One worker: a few small loads are done sooner than processes are started.
+SETTINGS = "workers = 1\n[sync]\nbrake = 0.3\n"
+
+
+@pytest.mark.parametrize("first", [SPRING, AUTUMN], ids=["spring", "autumn"])
+def test_nights_replay_clean(tmp_path: Path, first: date) -> None:
+    """Replacements that cross the deadline, switches between load and publication, a hub that was killed in the
+    middle; in a long run half a year of them.
+    """
+    nights = [first + timedelta(days=k) for k in range(185 if LONG else 2)]
+    hub = Hub(Home(tmp_path / "hub"), morning_of(nights[0]), SETTINGS)
+    for number, day in enumerate(nights):
+        a_night(hub, day, number)
+        if number == 0:
+            for moment in range(3, 60, 3) if LONG else (23,) if first == SPRING else ():
+                hub = killed_in_the_middle(hub, day + timedelta(days=1), moment)
+    hub.on(days=1)
+    hub.sweep()
+    done = [one for day in nights for one in again(hub, day)]
+    assert [one.differences for one in done if one.differences] == []
+    counted = {key: sum(one.counts[key] for one in done) for key in ("drops", "outbound_files", "verdicts")}
+    assert counted["drops"] > 15
+    assert counted["outbound_files"] > 10
+    assert counted["verdicts"] >= len(nights)
+    hub.end()
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """The hub of one night, and of the morning on which its verdict was given."""
+    hub = Hub(Home(tmp_path_factory.mktemp("night") / "hub"), morning_of(SPRING), SETTINGS)
+    a_night(hub, SPRING, 4)
+    yield hub
+    hub.end()
+
+
+@pytest.fixture
+def copied(night: Hub, tmp_path: Path) -> Iterator[Hub]:
+    """A copy of that hub, in which something can be changed."""
+    shutil.copytree(night.home.root, tmp_path / "hub")
+    hub = Hub(Home(tmp_path / "hub"), night.now, fresh=False)
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def desk(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[[Hub], Desk]:
+    return lambda hub: Desk(hub=hub, capsys=capsys, monkeypatch=monkeypatch)
+
+
+def of_cnp(hub: Hub, egs: str, ending: str) -> Path:
+    return next(path for path in hub.laid(egs, "outbound", ending) if path.name.startswith(CNP.duns))
+
+
+def flip(path: Path, at: int = -3) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_changed_bytes_in_the_archive_are_named_and_nothing_else(copied: Hub) -> None:
+    drop, other = (copied.drop(f"D130311-0000{number}") for number in (3, 4))
+    path, gone = (copied.stores.archive.path(one.sha256) for one in (drop, other))
+    assert path is not None
+    assert gone is not None
+    content = copied.stores.archive.read(drop.sha256)
+    path.unlink()
+    path.with_suffix("").write_bytes(content.replace(b"0.1", b"0.2", 1))
+    gone.unlink()
+    one, two = differences(copied, SPRING, edcs=["cnp"])
+    assert (one.what, one.where, one.expected) == ("archive", f"{drop.id}, {drop.name}", drop.sha256)
+    assert (two.what, two.where, two.found) == ("archive", f"{other.id}, {other.name}", "no such file")
+
+
+@pytest.mark.parametrize("changed", [True, False], ids=["changed", "lost"])
+def test_what_is_changed_or_lost_of_the_lake_and_of_what_partners_find_is_named_and_nothing_else(
+    copied: Hub, changed: bool
+) -> None:
+    wanted = {
+        "outbound": of_cnp(copied, "bluebonnet", ".lse.gz"),
+        "manifest": of_cnp(copied, "champion", ".manifest.json"),
+        "receipts": copied.laid("cnp", "receipts", ".accepted.json")[0],
+        "reports": copied.laid("cnp", "reports", ".missing.csv")[0],
+    }
+    below = {what: str(path.relative_to(copied.home.sftp_root)) for what, path in wanted.items()}
+    (lake,) = copied.stores.lake.root.glob("usage/*/cnp.D130311-00003.parquet")
+    contents = min((copied.home.state / "contents").glob("*/*.arrow"))
+    roster = copied.stores.lake.root / "syncs" / "S130311-cnp-1.parquet"
+    for path in (*wanted.values(), lake, contents, roster):
+        if changed:
+            flip(path)
+        else:
+            path.unlink()
+    found = differences(copied, SPRING, edcs=["cnp"])
+    assert {(one.what, one.where.partition(": ")[0]) for one in found} == {
+        *below.items(),
+        ("lake", str(lake.relative_to(copied.stores.lake.root))),
+        ("contents", str(contents.relative_to(copied.home.state))),
+        ("roster", "syncs/S130311-cnp-1.parquet"),
+    }
+    assert len(found) == 7
+    assert all(one.found != one.expected for one in found)
+    assert changed or {one.found for one in found} == {"no such file"}
+
+
+CHANGES = {
+    "drop D130311-00003: suspense": ("\"drop\" set suspense = suspense + 1", "id = 'D130311-00003'"),
+    "drop D130311-00004: arrived_at": ("\"drop\" set arrived_at = '2013-03-12T07:00:00.000000Z'", "id = 'D130311-00004'"),
+    "lake_file 1: rows": ("lake_file set rows = 3", "id = 1"),
+    "load 1: loaded_at": ("load set loaded_at = '2013-03-12T07:00:00.000000Z'", "seq = 1"),
+    "outbound_file champion 1: blocks": ("outbound_file set blocks = 9", "egs = 'champion' and sequence = 1"),
+    "publication P130311-00001: blocks": ("publication set blocks = 99", "id = 'P130311-00001'"),
+    "sync S130311-cnp-1: accounts": ("sync set accounts = 7", "id = 'S130311-cnp-1'"),
+    "verdict cnp/2013-03-10: in_time": ("verdict set in_time = 2", "edc = 'cnp'"),
+    "drop.loaded about D130311-00003: suspense": (
+        "event set details = replace(details, '\"suspense\": ', '\"suspense\": 5')",
+        "about = 'D130311-00003' and name = 'drop.loaded'",
+    ),
+    "publication.recorded about P130311-00001: files": (
+        "event set details = replace(details, '\"files\": ', '\"files\": 1')",
+        "about = 'P130311-00001' and name = 'publication.recorded'",
+    ),
+}  # fmt: skip
+
+
+def test_changed_values_in_the_ledger_are_named_and_nothing_else(copied: Hub) -> None:
+    with sqlite3.connect(copied.home.ledger_file) as ledger:
+        for set_to, where in CHANGES.values():
+            assert ledger.execute(f"update {set_to} where {where}").rowcount == 1
+    found = differences(copied, SPRING, edcs=["cnp"])
+    for words in CHANGES:
+        assert [one.where for one in found if one.where.endswith(words)], words
+    assert len(found) == len(CHANGES)
+    assert all(one.expected != one.found for one in found)
+
+
+def test_the_command_says_identical_and_the_counts_or_what_differs(
+    copied: Hub, desk: Callable[[Hub], Desk], tmp_path: Path
+) -> None:
+    at_desk = desk(copied)
+    keep = tmp_path / "kept"
+    said = at_desk.ask("replay", "2013-03-10", "--keep", str(keep), "--json")
+    assert said.code == 0
+    cnp, ppl = said.json
+    assert (cnp["identical"], ppl["identical"]) == (True, True)
+    assert cnp["counts"]["drops"] == copied_drops(copied)
+    kept = Hub(Home(keep / "cnp"), copied.now, fresh=False)
+    assert kept.files(CHAMPION.id) != []
+    kept.close()
+    early = at_desk.ask(
+        "replay", "2013-03-10", "--edc", "cnp", "--as-known-at", "2013-03-11T08:15Z", "--json"
+    )
+    assert (early.code, early.json[0]["to"]) == (0, "2013-03-11T08:15:00Z")
+    assert 0 < early.json[0]["counts"]["drops"] < cnp["counts"]["drops"]
+    flip(of_cnp(copied, "champion", ".lse.gz"))
+    said = at_desk.ask("replay", "2013-03-10", "--edc", "cnp")
+    assert said.code == 1
+    assert "1 differences" in said.out
+
+
+def copied_drops(hub: Hub) -> int:
+    """The drops of cnp that came before the deadline."""
+    with sqlite3.connect(hub.home.ledger_file) as ledger:
+        query = "select count(*) from \"drop\" where partner = 'cnp' and arrived_at <= '2013-03-12T04:00:00'"
+        (count,) = ledger.execute(query).fetchone()
+    return int(count)
