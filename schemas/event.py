@@ -162,6 +162,10 @@ EVENTS: Mapping[str, Event] = {
     "config.noted": Event(
         "a file below config/ was added, changed or, with no hash, taken away", ("sha256",)
     ),
+    "ledger.rebuilt": Event(
+        "the ledger was lost and is made again from files; the first number known of each EGS's files",
+        ("drops", "files", "numbers"),
+    ),
     "chain.sealed": Event(
         "the head of the chain of events, once a day, and the hashes of logs that are over",
         ("through", "head", "logs"),

@@ -51,6 +51,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),
     "publish": ("exchange.cli.publish", "Lay all that is new before its suppliers, now."),
     "query": ("exchange.cli.query", "Ask the lake and the ledger in SQL."),
+    "rebuild": (
+        "exchange.cli.rebuild",
+        "Make a ledger that was lost again, from the archive, the lake and the receipts.",
+    ),
     "replay": (
         "exchange.cli.replay",
         "Do the load of a usage day again from the archive, and hold it to what there is.",

@@ -42,6 +42,7 @@ class Told:
     syncs: dict[str, str] = field(default_factory=dict)  # event by sync
     config: dict[str, str] = field(default_factory=dict)  # SHA-256 by path below the home; empty: gone
     logs: dict[str, str] = field(default_factory=dict)  # SHA-256 by name, of days that are over
+    first_numbers: dict[str, int] = field(default_factory=dict)  # by EGS, in a ledger that was made again
     config_ever: set[str] = field(default_factory=set)  # every SHA-256 that was ever noted of a setting
 
     def hear(self, link: Link) -> None:
@@ -78,6 +79,9 @@ class Told:
         self.config[link.about] = said["sha256"]
         self.config_ever.add(said["sha256"])
 
+    def on_rebuilt(self, link: Link, said: Mapping[str, Any]) -> None:
+        self.first_numbers |= said["numbers"]
+
     def on_sealed(self, link: Link, said: Mapping[str, Any]) -> None:
         self.logs |= said["logs"]
 
@@ -91,6 +95,7 @@ _HEARD: Mapping[str, Callable[[Told, Link, Mapping[str, Any]], None]] = {
     "outbound.recorded": Told.on_recorded,
     "config.noted": Told.on_config,
     "chain.sealed": Told.on_sealed,
+    "ledger.rebuilt": Told.on_rebuilt,
 }
 
 

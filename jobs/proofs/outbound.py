@@ -82,6 +82,8 @@ class Files:
             where = self.place.named(path)
             if row.state != "recorded":
                 yield Look(check=Check.OUTBOUND, where=where, look=partial(self._file, row, path, where))
+            if not row.contents:
+                continue  # of a ledger that was made again: the list is not known
             contents = self.place.home.state / row.contents
             listed = self.place.named(contents)
             look = partial(self._contents, row, contents, listed, row.publication_id in first)

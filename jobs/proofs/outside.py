@@ -66,7 +66,9 @@ def heads(place: Place) -> dict[Head, str]:
     found = {}
     for path in files_below(place.home.logs):
         for line in path.read_bytes().splitlines():
-            if b'"chain.sealed"' in line:
+            if b'"ledger.rebuilt"' in line:
+                found.clear()  # with a ledger that was made again, a chain began anew
+            elif b'"chain.sealed"' in line:
                 try:
                     said = json.loads(line)
                     if said["through"]:

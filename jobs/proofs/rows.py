@@ -114,10 +114,11 @@ def numbers_have_no_gap(known: Known) -> Iterator[Finding]:
     for row in known.outbound:
         by_egs[row.egs].append(row.sequence)
     for egs, numbers in sorted(by_egs.items()):
-        missing = sorted(set(range(1, max(numbers) + 1)) - set(numbers))
+        first = known.told.first_numbers.get(egs, 1)
+        missing = sorted(set(range(first, max(numbers) + 1)) - set(numbers))
         if missing or len(set(numbers)) != len(numbers):
             said = ", ".join(map(str, missing[:5])) or "a number comes twice"
-            what = f"of the numbers 1 to {max(numbers)} there lack: {said}"
+            what = f"of the numbers {first} to {max(numbers)} there lack: {said}"
             yield Finding(check=Check.SEQUENCE, where=egs, what=what, do=ASK)
     rows = {(row.egs, row.name): row for row in known.outbound}
     for egs, name in rows.keys() ^ known.told.sent.keys():

@@ -6,7 +6,7 @@ stretch is at most a row group of each part.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import UTC, date
 from itertools import groupby
 
 import pyarrow as pa
@@ -14,18 +14,27 @@ import pyarrow.compute as pc
 
 from jobs.stores.lake import Group, Lake, Written
 from schemas import sync_whole
+from schemas.drop import Drop
 from schemas.sync_file import ROSTER
 
 ROW_GROUP = 5_000
 STRETCH = 100_000  # rows: 15 MB
 
 
-def keep(rows: pa.Table, *, edc: str, drop_id: str, as_of: date, lake: Lake) -> Written:
-    """Write a part into the lake."""
+def keep(rows: pa.Table, *, drop: Drop, as_of: date, lake: Lake) -> Written:
+    """Write the part that a drop brought into the lake."""
     return lake.write_blocks(
         sync_whole.in_order(rows),
-        path=f"syncs/parts/{edc}.{drop_id}.parquet",
-        metadata={"kind": "sync-part", "edc": edc, "drop_id": drop_id, "as_of": str(as_of)},
+        path=f"syncs/parts/{drop.partner}.{drop.id}.parquet",
+        metadata={
+            "kind": "sync-part",
+            "edc": drop.partner,
+            "drop_id": drop.id,
+            "drop_sha256": drop.sha256,
+            "drop_name": drop.name,
+            "arrived_at": drop.arrived_at.astimezone(UTC).isoformat(),
+            "as_of": str(as_of),
+        },
         row_group=ROW_GROUP,
     )
 

@@ -74,9 +74,7 @@ Settled = InForce | Held | NotTaken | Busy | AlreadySettled
 
 def keep(drop: Drop, part: sync_file.Part, *, stores: Stores, now: datetime) -> Kept:
     """Keep one good part."""
-    written = sync_parts.keep(
-        part.rows, edc=drop.partner, drop_id=drop.id, as_of=part.as_of, lake=stores.lake
-    )
+    written = sync_parts.keep(part.rows, drop=drop, as_of=part.as_of, lake=stores.lake)
     with stores.ledger.write() as tx:
         sync = syncs.forming(tx, edc=drop.partner, as_of=part.as_of, parts=part.parts, at=now)
         rows = len(part.rows)

@@ -55,6 +55,11 @@ def put(tx: Connection, drop: Drop) -> None:
     tx.execute(_INSERT, _values(asdict(drop)))
 
 
+def restore(tx: Connection, drop: Drop) -> None:
+    """Put a drop into a ledger that is made again, as it is. Its events are for whoever knows them."""
+    tx.execute(insert(_drop).values(_values(asdict(drop))))
+
+
 def move(tx: Connection, drop: Drop, to: Stage, *, at: datetime, say: dict[str, Any], **changes: Any) -> Drop:
     """Bring a drop to its next stage, with its event. Raises IllegalMoveError and changes nothing
     when the table of stages, or somebody who was quicker, does not allow it.
