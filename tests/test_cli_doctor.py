@@ -396,6 +396,10 @@ def test_what_a_keys_removal_or_end_would_break(hub: Hub, door: Door, ask: Calla
     answer = ask("cnp", "--json", "--without-key", "cnp")
     assert (answer.code, judged(answer, "it is without cnp")) == (1, [("breaks", "logs in by it")])
     assert "cnp has no key x" in ask("cnp", "--without-key", "x").err
+    other = asyncssh.generate_private_key("ssh-ed25519", comment="other").export_public_key().decode().strip()
+    edit(door, "cnp", "authorized_keys = [", f'authorized_keys = ["{other}", ')
+    answer = ask("cnp", "--json", "--without-key", "other")  # which nobody has used
+    assert (answer.code, judged(answer, "it is without other")) == (0, [])
     for days, code in ((31, 0), (30, 3)):
         end = DAY + timedelta(days=days)
         text = (door.partners / "cnp.toml").read_text()

@@ -179,17 +179,17 @@ def test_one_whose_addresses_are_not_listed_is_offered_nothing_old(door: Door) -
         connect(door, "old", **asks(mac="hmac-sha1"))
 
 
-def rsa_with_sha1() -> tuple[asyncssh.SSHKeyPair, str]:
-    """A key that signs with SHA-1, and its public line."""
+def rsa_with(algorithm: bytes) -> tuple[asyncssh.SSHKeyPair, str]:
+    """A key that signs so and no other way, and its public line."""
     key = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
     (pair,) = asyncssh.load_keypairs([key])
-    pair.sig_algorithms = (b"ssh-rsa",)
-    pair.set_sig_algorithm(b"ssh-rsa")
+    pair.sig_algorithms = (algorithm,)
+    pair.set_sig_algorithm(algorithm)
     return pair, key.export_public_key().decode().strip()
 
 
 def test_a_partners_key_signs_with_sha1_only_by_its_own_exception_and_from_its_addresses(door: Door) -> None:
-    pair, line = rsa_with_sha1()
+    pair, line = rsa_with(b"ssh-rsa")
     options: dict[str, Any] = {"client_keys": [pair], "signature_algs": ["ssh-rsa"]}
     except_(door, "old", "ssh-rsa", key=line)
     except_(door, "less", "hmac-sha1", key=line)
@@ -198,6 +198,13 @@ def test_a_partners_key_signs_with_sha1_only_by_its_own_exception_and_from_its_a
         connect(door, "less", **options)
     with pytest.raises(asyncssh.PermissionDenied):
         connect(door, "old", source="127.0.0.1", **options)
+
+
+def test_a_signature_that_no_list_names_is_refused_whatever_the_library_would_take(door: Door) -> None:
+    pair, line = rsa_with(b"ssh-rsa-sha224@ssh.com")
+    except_(door, "old", *legacy.KNOWN, key=line)
+    with pytest.raises(asyncssh.PermissionDenied):
+        connect(door, "old", client_keys=[pair], signature_algs=["ssh-rsa-sha224@ssh.com"])
 
 
 def test_openssh_as_an_old_client_comes_in_by_exception(door: Door) -> None:
