@@ -19,6 +19,7 @@ from schemas.block import METER_FIELDS
 WRITTEN = (
     "account", "channel", "usage_date", "interval_seconds", "stamp", "origin", *METER_FIELDS, "text", "wh", "status",
 )  # fmt: skip
+_SHARED = ("channel", "usage_date", "interval_seconds", "stamp", "origin", *METER_FIELDS)
 _ESTIMATED = ord("E")
 _COMMON = 1 << 16  # pairs of value and status below it are spelt once and for all: up to 32.768 kWh
 
@@ -121,34 +122,41 @@ def _spelling(pairs: npt.NDArray[np.integer[Any]]) -> pa.StringArray:
 
 
 def _heads(blocks: pa.Table) -> pa.StringArray:
-    """The header rows of each block, and the sort code of its data row."""
-    day = _column(blocks, "usage_date").dictionary_encode()
-    spelt = pa.DictionaryArray.from_arrays(day.indices, pc.strftime(day.dictionary, "%Y%m%d")).cast(
-        pa.string()
-    )
-    meter = {name: _column(blocks, name).cast(pa.string()) for name in METER_FIELDS}
-    seconds = _column(blocks, "interval_seconds").cast(pa.string())
-    fields = list(meter.values())
+    """The header rows of each block, and the sort code of its data row. What most blocks of a file agree in,
+    all but account and text, is joined once for each combination that there is.
+    """
+    row, combination = _combinations(blocks.select(_SHARED))
+    some = blocks.select(_SHARED).take(row)
+    spelt = {name: _column(some, name).cast(pa.string()) for name in _SHARED if name != "usage_date"}
+    day = pc.strftime(_column(some, "usage_date"), "%Y%m%d")
+    meter = [spelt[name] for name in METER_FIELDS]
     joined = pc.binary_join_element_wise
-    first = joined(
-        "00000001",
+    first = joined("", spelt["channel"], joined(day, "000000", ""), joined(day, "235959", ""), "Y", "N", ",")
+    second = joined("00000002", *meter[:6], spelt["interval_seconds"], "01", *meter[6:], ",")
+    middle = joined(first, second, "00000003,", "\n")
+    fourth = joined("00000004", spelt["stamp"], spelt["origin"], ",")
+    end = joined("", fourth, "10000000", "\n")
+    return joined(
+        "00000001,",
         _column(blocks, "account"),
-        _column(blocks, "channel").cast(pa.string()),
-        joined(spelt, "000000", ""),
-        joined(spelt, "235959", ""),
-        "Y",
-        "N",
-        ",",
+        middle.take(combination),
+        _column(blocks, "text"),
+        end.take(combination),
+        "",
     )
-    second = joined("00000002", *fields[:6], seconds, "01", *fields[6:], ",")
-    third = joined("00000003", _column(blocks, "text"), ",")
-    fourth = joined(
-        "00000004",
-        _column(blocks, "stamp").cast(pa.string()),
-        _column(blocks, "origin").cast(pa.string()),
-        ",",
-    )
-    return joined(first, second, third, fourth, "10000000", "\n")
+
+
+def _combinations(words: pa.Table) -> tuple[npt.NDArray[np.int64], pa.Array]:
+    """A row of each combination of words that there is, and which of them each row has."""
+    found = pa.array(np.zeros(len(words), np.int32))
+    for name in words.column_names:
+        word = _column(words, name)
+        word = word if pa.types.is_dictionary(word.type) else word.dictionary_encode()
+        pair = np.asarray(found).astype(np.int64) * len(word.dictionary) + np.asarray(word.indices)
+        found = pa.array(pair).dictionary_encode().indices
+    row = np.empty(pc.max(found).as_py() + 1, np.int64)
+    row[np.asarray(found)] = np.arange(len(words))
+    return row, found
 
 
 def _column(blocks: pa.Table, name: str) -> pa.Array:

@@ -267,9 +267,10 @@ class _Run:
         # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
         kept = (self._owners(rows["account"]).place[row] == egs[to]) & self._is_current(file, rows)[row]
         drafts.add(
-            rows.take(row[kept]),
+            rows,
             to[kept].astype(np.int32),
             [To(egs=withdrawn.egs, replaces=withdrawn.name) for withdrawn in wanted],
+            row=row[kept],
             day=file.usage_date,
             lake_file_id=file.id,
         )

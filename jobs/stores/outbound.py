@@ -118,11 +118,12 @@ class Drafts:
         owner: npt.NDArray[np.int32],
         to: Sequence[To],
         *,
+        row: npt.NDArray[np.int64] | None = None,
         day: date,
         lake_file_id: int,
     ) -> None:
-        """Share out rows of one lake file (`COLUMNS`): `owner` gives each row's place in `to`, or a negative."""
-        for stretch in shares(rows, owner, to, day=day, lake_file_id=lake_file_id):
+        """Share out rows of one lake file, as `shares` does."""
+        for stretch in shares(rows, owner, to, row=row, day=day, lake_file_id=lake_file_id):
             self._wait()
             if self._unlisted >= _LISTED:
                 self._begin(draft.list_blocks for draft in self._drafts.values())

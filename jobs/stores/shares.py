@@ -53,27 +53,34 @@ class Share:
 
 
 def shares(
-    rows: pa.Table, owner: npt.NDArray[np.int32], to: Sequence[To], *, day: date, lake_file_id: int
+    rows: pa.Table,
+    owner: npt.NDArray[np.int32],
+    to: Sequence[To],
+    *,
+    row: npt.NDArray[np.int64] | None = None,
+    day: date,
+    lake_file_id: int,
 ) -> Iterator[list[Share]]:
     """Share out rows of one lake file (`COLUMNS`), a stretch at a time: `owner` gives each row's place in `to`,
-    or a negative. Of a stretch no two shares are for the same.
+    or a negative; of all rows, or of those that `row` names. Of a stretch no two shares are for the same.
     """
     order = np.argsort(owner, kind="stable")
     order = order[np.searchsorted(owner[order], 0) :]
     if not len(order):
         return
+    owner, order = owner[order], order if row is None else row[order]
     spelt = interval_text.spell(with_day(rows, day))
     intervals, estimated = np.asarray(pc.binary_length(rows["status"])), np.asarray(rows["estimated"])
     above_1 = np.asarray(rows["version"]) > 1
     for start in range(0, len(order), _STRETCH):
-        places = order[start : start + _STRETCH]
+        places, owners = order[start : start + _STRETCH], owner[start : start + _STRETCH]
         rendered = spelt.text(places)
         text = memoryview(rendered.text)
         contents = _contents(rows, places, day=day, lake_file_id=lake_file_id)
-        begins = np.flatnonzero(np.diff(owner[places], prepend=-1)).tolist()
+        begins = np.flatnonzero(np.diff(owners, prepend=-1)).tolist()
         yield [
             Share(
-                to=to[owner[places[begin]]],
+                to=to[owners[begin]],
                 text=text[rendered.offsets[begin] : rendered.offsets[end]],
                 contents=contents.slice(begin, end - begin),
                 day=day,
