@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,14 @@ class Files:
     given: Counter[int] = field(default_factory=Counter)  # blocks by lake file, of what was laid out first
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _rosters: dict[str, Suppliers] = field(default_factory=dict)
+    _syncs: dict[str, Any] = field(init=False)
+    _in_force: dict[str, Any] = field(init=False)  # by EDC
+    _published_at: dict[str, datetime] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._syncs = {row.id: row for row in self.known.syncs}
+        self._in_force = {row.edc: row for row in self.known.syncs if row.state == "in-force"}
+        self._published_at = {row.id: row.at for row in self.known.publications}
 
     def looks(self) -> Iterator[Look]:
         """One for each file that lies there or should not; and one for each list of blocks."""
@@ -105,7 +113,7 @@ class Files:
         wrong = list(self._against_row(row, reread))
         for what in wrong:
             yield Finding(check=Check.OUTBOUND, where=where, what=what, do=RESTORE, claim=claim)
-        in_force = next((s for s in self.known.syncs if s.edc == row.edc and s.state == "in-force"), None)
+        in_force = self._in_force.get(row.edc)
         if in_force is not None and not reread.broken:
             what = self._somebody_elses(row, reread.accounts, in_force.path, self.place.now)
             if what:
@@ -162,10 +170,10 @@ class Files:
             counts = pc.value_counts(listed["lake_file_id"]).to_pylist()
             with self._lock:
                 self.given.update({one["values"]: one["counts"] for one in counts})
-        publication = next(one for one in self.known.publications if one.id == row.publication_id)
-        sync = next((one for one in self.known.syncs if one.id == row.sync_id), None)
-        if sync is not None:
-            what = self._somebody_elses(row, listed["account"], sync.path, publication.at)
+        sync = self._syncs.get(row.sync_id)
+        at = self._published_at.get(row.publication_id)
+        if sync is not None and at is not None:
+            what = self._somebody_elses(row, listed["account"], sync.path, at)
             if what:
                 what = f"{row.name} was laid out for {row.egs} with it: {what}, by {sync.id}"
                 do = "tell its EGS and whoever made this hub: the file should never have been laid out"

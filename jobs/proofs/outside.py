@@ -63,7 +63,7 @@ def logs(known: Known, place: Place) -> Iterator[Finding]:
 
 def heads(place: Place) -> dict[Head, str]:
     """The heads of the chain that the logs have, and which log it is."""
-    found = {}
+    found: dict[Head, str] = {}
     for path in files_below(place.home.logs):
         for line in path.read_bytes().splitlines():
             if b'"ledger.rebuilt"' in line:
