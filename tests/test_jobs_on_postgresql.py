@@ -38,6 +38,7 @@ from test_jobs_versions import (
     test_processes_that_sweep_one_home_at_once_load_each_drop_once,
     test_threads_that_commit_overlapping_drops_give_each_version_once,
 )
+from test_verify import test_an_account_of_somebody_elses_is_named_by_a_reading_of_its_own
 
 # Named, so that they count as used: they are collected here with the hubs of this file.
 AGAIN = (
@@ -52,6 +53,7 @@ AGAIN = (
     test_parts_that_are_kept_side_by_side_form_one_sync_that_is_enforced_once,
     test_processes_that_sweep_one_home_at_once_load_each_drop_once,
     test_threads_that_commit_overlapping_drops_give_each_version_once,
+    test_an_account_of_somebody_elses_is_named_by_a_reading_of_its_own,
 )
 
 
