@@ -120,7 +120,19 @@ def publish_slot(root: Path, slot: Slot, clock: Clock) -> str:
             log.warning("publication.withheld", partner=edc.id, why=outcome.why)
         return None if isinstance(outcome, publish.Busy) else {"outcome": type(outcome).__name__}
 
-    return once("publish", slot.key, work, opened=opened, clock=clock)
+    said = once("publish", slot.key, work, opened=opened, clock=clock)
+    _let_in(edc.id, root, clock)
+    return said
+
+
+def _let_in(edc_id: str, root: Path, clock: Clock) -> None:
+    """Bring on the syncs of an EDC that were complete while its files were being published: they need not
+    wait for the next sweep.
+    """
+    with stores(root).ledger.read() as tx:
+        waiting = [one.id for one in syncs.in_state(tx, "complete") if one.edc == edc_id]
+    for sync_id in waiting:
+        settle(root, sync_id, clock)
 
 
 def judge(root: Path, edc_id: str, day: date, clock: Clock) -> str:
@@ -139,7 +151,9 @@ def judge(root: Path, edc_id: str, day: date, clock: Clock) -> str:
         publish.publish(edc, stores=opened, now=clock())
         return {"verdict": judged.verdict["verdict"]}
 
-    return once("deadline", f"{edc_id}/{day}", work, opened=opened, clock=clock)
+    said = once("deadline", f"{edc_id}/{day}", work, opened=opened, clock=clock)
+    _let_in(edc.id, root, clock)
+    return said
 
 
 def report(root: Path, edc_id: str, day: date, clock: Clock) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from hub_fixtures import CNP, Hub
-from jobs import pipeline
+from jobs import pipeline, tasks
 from jobs.steps import sync
-from jobs.stores.ledger import syncs
+from jobs.stores import layout
+from jobs.stores.ledger import claims, syncs
+from jobs.stores.ledger.claims import Owner
 from jobs.stores.ledger.syncs import Sync
 from jobs_fixtures import (
     BLUEBONNET,
@@ -314,6 +316,20 @@ def test_a_sync_that_another_process_has_settled_is_left_as_it_is(hub: Hub) -> N
     outcome = sync.settle(stale, edc=hub.partner(CNP.id), stores=hub.stores, now=hub.now)
     assert outcome == sync.AlreadySettled(sync=standing)
     assert all_syncs(hub) == [standing]
+
+
+def test_a_sync_that_met_a_publication_comes_into_force_behind_it(hub: Hub) -> None:
+    a_night(hub, {"A": CHAMPION.duns})
+    hub.on(days=1)
+    publishing = Owner(hub.home.locks)
+    with claims.claimed(hub.stores.ledger, layout.claim_key(CNP.id), owner=publishing, now=hub.now):
+        send_sync(hub, {"A": KEYSTONE.duns})
+        assert states(hub)["S130904-cnp-1"] == "complete"
+    publishing.close()
+    slot = tasks.Slot(edc=CNP.id, at=hub.now)
+    tasks.publish_slot(hub.home.root, slot, hub.schedule.clock)
+    assert states(hub) == {"S130903-cnp-1": "superseded", "S130904-cnp-1": "in-force"}
+    assert accounts_found(hub, CHAMPION.id) == []
 
 
 def test_parts_that_are_kept_side_by_side_form_one_sync_that_is_enforced_once(hub: Hub) -> None:

@@ -49,10 +49,12 @@ class Roster:
         rows = self._lake.read(self.path, columns=_STORED, low=ends["min"].as_py(), high=ends["max"].as_py())
         return _standing(rows, accounts)
 
-    def stretches(self) -> Iterator[pa.Table]:
-        """All accounts in order, each once, and how they stand (`STANDING`), stretch by stretch, read ahead."""
+    def stretches(self, *, row_groups: int = STRETCH) -> Iterator[pa.Table]:
+        """All accounts in order, each once, and how they stand (`STANDING`), so many row groups at a time,
+        read ahead.
+        """
         last = None
-        for rows in ahead(self._lake.row_groups(self.path, columns=_STORED, at_once=STRETCH)):
+        for rows in ahead(self._lake.row_groups(self.path, columns=_STORED, at_once=row_groups)):
             if not len(rows):
                 continue
             accounts = rows["account"].cast(pa.string()).combine_chunks()

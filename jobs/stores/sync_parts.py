@@ -73,7 +73,7 @@ def _cut(groups: list[tuple[int, Group]], size: int) -> Iterator[tuple[list[tupl
     some: list[tuple[int, Group]] = []
     rows = 0
     for found in groups:
-        if rows >= size and found[1].low != some[-1][1].low:
+        if rows >= size:
             yield some, found[1].low
             some, rows = [], 0
         some.append(found)
