@@ -14,6 +14,8 @@ from exchange.threads import Threads
 from schemas.visit import TurnedAway, Visit
 
 _GATHERED = 0.25  # seconds for which they are gathered: a write to the ledger costs more than a login
+_REST = 30.0  # seconds after which it is tried again when the ledger could not be written
+_MOST_TURNED = 1000  # tries to log in that wait to be told, at most
 _CLIENT = 255  # characters of what a client calls itself
 
 log = structlog.get_logger()
@@ -76,7 +78,8 @@ class Visitors:
 
     def turned_away(self, turned: TurnedAway) -> None:
         """Somebody could not log in."""
-        self._turned.append(turned)
+        if len(self._turned) < _MOST_TURNED:
+            self._turned.append(turned)
         self._go()
 
     async def settle(self) -> None:
@@ -90,16 +93,19 @@ class Visitors:
             self._task = asyncio.get_running_loop().create_task(self._hand_on())
 
     async def _hand_on(self) -> None:
-        """All that came by now in one go, and then what came meanwhile."""
+        """All that came by now in one go, and then what came meanwhile. What cannot be told is let go of."""
+        pause = _GATHERED
         while self._visits or self._turned:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), _GATHERED)
+                await asyncio.wait_for(self._hurry.wait(), pause)
             visits, turned = self._visits, self._turned
             self._visits, self._turned = {}, []
             try:
                 told = [_visit(way, tally) for way, tally in visits.items()]
                 await self._threads.run(self._desk.visited, told, turned)
+                pause = _GATHERED
             except Exception:
+                pause = _REST
                 log.exception("work.failed", task="visits")
         self._task = None
 
