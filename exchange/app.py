@@ -63,9 +63,8 @@ class Counter:
         meant: list[TurnedAway] = []
         for one in turned:
             listed = [each for each in known if keys.is_listed(each, one.address)] if not one.partner else []
-            meant += [replace(one, partner=each.id) for each in listed] or ([one] if one.partner else [])
-        if visits or meant:
-            visit.note(visits, meant, stores=self._stores, now=self.now())
+            meant += [replace(one, partner=each.id) for each in listed] or [one]
+        visit.note(visits, meant, stores=self._stores, now=self.now())
 
     def is_listed(self, source: Source) -> bool:
         return self._stores.partners.current().any_from(source)

@@ -44,7 +44,9 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnedAway:
-    """A try to log in that failed. Without a partner it is meant for all whose `allow_from` names the address."""
+    """A try to log in that failed. Without a partner it came to an end before a login was named: it is meant for
+    all whose `allow_from` names the address, or else that were seen there.
+    """
 
     partner: str
     reason: str

@@ -182,6 +182,21 @@ def test_a_client_that_has_no_algorithm_in_common_is_told_of_to_those_whose_addr
         assert visits.turned_away(tx, "cnp") == []
 
 
+def test_where_no_address_is_listed_it_is_told_of_to_those_that_were_seen_there(hub: Hub, door: Door) -> None:
+    connect(door, "cnp")
+    came(hub, "cnp")
+    with suppress(asyncssh.Error):
+        connect(door, "onc", mac_algs=["hmac-md5"], encryption_algs=["aes128-ctr"])
+
+    def refused(partner: str) -> list[dict[str, Any]]:
+        with hub.stores.ledger.read() as tx:
+            return visits.turned_away(tx, partner)
+
+    (row,) = until(lambda: refused("cnp"))
+    assert row["words"] == "no MAC in common; the client knows hmac-md5"
+    assert refused("onc") == []
+
+
 def visit(hub: Hub, **more: Any) -> Visit:
     plain = Visit(
         partner="cnp",

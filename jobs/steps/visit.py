@@ -1,6 +1,7 @@
 """visit: a partner's client came and left, or was turned away; counted for whoever asks how it comes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from jobs.stores.ledger import visits
@@ -9,11 +10,23 @@ from schemas.visit import TurnedAway, Visit
 
 
 def note(came: Sequence[Visit], turned: Sequence[TurnedAway], *, stores: Stores, now: datetime) -> None:
-    """Count them all, in one transaction."""
+    """Count them all, in one transaction. Who did not come as far as a login is meant for those partners that
+    were seen at the address before; if there are none, it is nobody's.
+    """
+    nameless = {one.address for one in turned if not one.partner}
+    with stores.ledger.read() as tx:
+        seen = visits.seen_from(tx, nameless) if nameless else {}
+    meant = [
+        replace(one, partner=partner)
+        for one in turned
+        for partner in ([one.partner] if one.partner else seen.get(one.address, ()))
+    ]
+    if not came and not meant:
+        return
     with stores.ledger.write() as tx:
-        for one in came:
-            visits.note(tx, one, at=now)
-        for each in turned:
+        for visit in came:
+            visits.note(tx, visit, at=now)
+        for each in meant:
             visits.note_turned_away(tx, each, at=now)
 
 

@@ -6,7 +6,7 @@ with the nights.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -84,6 +84,15 @@ def ways(tx: Connection, partner: str) -> list[Way]:
     query = select(_visit).where(_visit.c.partner == partner).order_by(_visit.c.last_at.desc())
     names = Way.__dataclass_fields__
     return [Way(**{name: row[name] for name in names}) for row in tx.execute(query).mappings()]
+
+
+def seen_from(tx: Connection, addresses: Collection[str]) -> dict[str, set[str]]:
+    """Of each of these addresses, the partners that were seen there lately."""
+    found: dict[str, set[str]] = {}
+    for partner, seen in tx.execute(select(_visit.c.partner, _visit.c.addresses)):
+        for address in seen.keys() & set(addresses):
+            found.setdefault(address, set()).add(partner)
+    return found
 
 
 def turned_away(tx: Connection, partner: str) -> list[dict[str, Any]]:
