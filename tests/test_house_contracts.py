@@ -85,7 +85,10 @@ def test_rules_and_shapes_open_no_files() -> None:
 
 def test_each_step_of_the_way_offers_one_function_and_it_has_the_steps_name() -> None:
     # What goes on around the way (uploads, syncs, deadlines) answers several questions a file.
-    steps = {path.rpartition("/")[2].removesuffix(".py"): module for path, module in _modules("jobs/steps")}
+    steps = {
+        path.removesuffix("/__init__.py").removesuffix(".py").rpartition("/")[2]: module
+        for path, module in _modules("jobs/steps")
+    }
     for step in pipeline.WAY:
         name = step.__name__
         public = [

@@ -4,8 +4,8 @@ A publication is a difference: the blocks that became current since the one befo
 an unclaimed EGS or an operator's hold gave free, each to whoever is of record now.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import numpy as np
@@ -17,7 +17,9 @@ from config.partners import Partner
 from config.settings import Late
 from jobs.rules import ownership, versions
 from jobs.rules.ownership import Nobody, Owners
-from jobs.stores import circumstances, layout, side_by_side
+from jobs.steps.publish import current
+from jobs.steps.publish.released import Release
+from jobs.stores import circumstances, layout, numbering, side_by_side
 from jobs.stores.ledger import claims, loads, outbox, syncs
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import Held, OutboundFile
@@ -26,7 +28,6 @@ from jobs.stores.opened import Stores
 from jobs.stores.outbound import Draft, Drafts, held_by_lake_file
 from jobs.stores.rosters import Roster
 from jobs.stores.shares import COLUMNS, To
-from schemas import file_name
 from schemas.usage_day import local_date
 
 _AT_ONCE = 200  # withdrawn files that are written again in one go: each has two files open
@@ -77,22 +78,6 @@ def publish(edc: Partner, *, stores: Stores, now: datetime, release: Collection[
             return NothingNew()
         blocks = sum(draft.blocks for draft in (*rewritten, *new))
         return Published(files=len(rewritten) + len(new), blocks=blocks, rewritten=len(rewritten))
-
-
-@dataclass(slots=True, kw_only=True)
-class _Release:
-    """What becomes of blocks that were held: by held id."""
-
-    published: list[int] = field(default_factory=list)
-    never: dict[str, list[int]] = field(default_factory=dict)
-    still: dict[tuple[str, str], list[int]] = field(default_factory=dict)
-
-    def record(self, tx: Connection, *, publication_id: str, at: datetime) -> None:
-        outbox.release(tx, self.published, at=at, to=publication_id)
-        for why, ids in self.never.items():
-            outbox.release(tx, ids, at=at, to=why)
-        for (reason, duns), ids in self.still.items():
-            outbox.rehold(tx, ids, reason=reason, egs_duns=duns, found_by=publication_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +131,7 @@ class _Run:
             freed = self._free(waiting, release, drafts)
             made = drafts.finish()
         with self.stores.ledger.write() as tx:
-            publication_id = self._record(tx, made)
+            publication_id = self._record(tx, made, through=self.through)
             outbox.hold(tx, hold, edc=self.edc.id, since=self.now)
             freed.record(tx, publication_id=publication_id, at=self.now)
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
@@ -195,15 +180,15 @@ class _Run:
         (as outbox.hold takes them).
         """
         rows = self.stores.lake.read(file.path, columns=COLUMNS)
-        current = self._is_current(file, rows)
+        newest = current.which(file, rows, through=self.through, stores=self.stores)
         owners = self._owners(rows["account"])
         late = (rows["version"].to_numpy() == 1) & ~rows["on_time"].to_numpy()
         nobodys = np.isin(owners.place, (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET))
         waits = late & (self.stores.settings.deadline.late is Late.HOLD) & ~nobodys
-        place = np.where(current & ~waits, owners.place, np.int32(Nobody.DEFAULT_SERVICE))
+        place = np.where(newest & ~waits, owners.place, np.int32(Nobody.DEFAULT_SERVICE))
         drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
         reasons = {Nobody.SUSPENSE: "suspense", Nobody.UNCLAIMED: "unclaimed"}
-        held = np.flatnonzero(current & (waits | np.isin(owners.place, list(reasons))))
+        held = np.flatnonzero(newest & (waits | np.isin(owners.place, list(reasons))))
         reason = [reasons.get(nobody, "late") for nobody in np.where(waits, 0, owners.place)[held].tolist()]
         duns = pc.if_else(pa.array(waits[held]), "", pc.fill_null(owners.duns.take(pa.array(held)), ""))
         blocks = rows.select(["account", "channel"]).take(held)
@@ -213,9 +198,9 @@ class _Run:
             .append_column("lake_file_id", pa.repeat(pa.scalar(file.id, pa.int64()), len(held)))
         )
 
-    def _free(self, waiting: list[int], release: Collection[str], drafts: Drafts) -> _Release:
+    def _free(self, waiting: list[int], release: Collection[str], drafts: Drafts) -> Release:
         """Publish what was held for a reason that is gone, of these lake files."""
-        freed = _Release()
+        freed = Release()
         with self.stores.ledger.read() as tx:
             lake_files = loads.by_ids(tx, waiting)
         for file_id in waiting:
@@ -225,28 +210,15 @@ class _Run:
         return freed
 
     def _free_of(
-        self, file: LakeFile, waiting: list[Held], release: Collection[str], drafts: Drafts, freed: _Release
+        self, file: LakeFile, waiting: list[Held], release: Collection[str], drafts: Drafts, freed: Release
     ) -> None:
+        looked_at = [held for held in waiting if held.reason != "late" or file.drop_id in release]
+        owners = self._owners(pa.array([held.account for held in looked_at], pa.string()))
         oldest = self.now - timedelta(days=self.stores.settings.outbound.claim_days)
-        owners = self._owners(pa.array([held.account for held in waiting], pa.string()))
-        out: dict[str, int] = {}  # account and channel → EGS
-        for held, place, duns in zip(waiting, owners.place.tolist(), owners.duns.to_pylist(), strict=True):
-            if held.reason == "late" and file.drop_id not in release:
-                continue
-            if held.reason == "unclaimed" and held.since < oldest:
-                freed.never.setdefault("unclaimed for too long", []).append(held.id)
-            elif place >= 0:
-                out[f"{held.account}{versions.BETWEEN}{held.channel}"] = place
-                freed.published.append(held.id)
-            elif place in (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET):
-                freed.never.setdefault("nobody is of record", []).append(held.id)
-            else:
-                reason = "suspense" if place == Nobody.SUSPENSE else "unclaimed"
-                if (reason, duns or "") != (held.reason, held.egs_duns):
-                    freed.still.setdefault((reason, duns or ""), []).append(held.id)
+        out = freed.look_at(looked_at, owners, oldest=oldest)
         if out:
-            rows = self._rows(file, pa.array(sorted(out)))
-            rows = rows.filter(pa.array(self._is_current(file, rows)))
+            rows = current.rows_of(file, pa.array(sorted(out)), stores=self.stores)
+            rows = rows.filter(pa.array(current.which(file, rows, through=self.through, stores=self.stores)))
             place = np.array([out[key] for key in versions.key(rows).to_pylist()], dtype=np.int32)
             drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
 
@@ -265,7 +237,8 @@ class _Run:
         row = np.asarray(pc.index_in(versions.key(words), value_set=versions.key(rows)))
         egs = np.array([self._egs_ids.index(withdrawn.egs) for withdrawn in wanted])
         # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
-        kept = (self._owners(rows["account"]).place[row] == egs[to]) & self._is_current(file, rows)[row]
+        newest = current.which(file, rows, through=self.through, stores=self.stores)
+        kept = (self._owners(rows["account"]).place[row] == egs[to]) & newest[row]
         drafts.add(
             rows,
             to[kept].astype(np.int32),
@@ -274,12 +247,6 @@ class _Run:
             day=file.usage_date,
             lake_file_id=file.id,
         )
-
-    def _rows(self, file: LakeFile, keys: pa.Array) -> pa.Table:
-        """The rows of a lake file that have these keys (versions.key)."""
-        accounts = pc.unique(pc.list_element(pc.split_pattern(keys, versions.BETWEEN, max_splits=1), 0))
-        rows = self.stores.lake.read_accounts(file.path, columns=COLUMNS, accounts=accounts)
-        return rows.filter(pc.is_in(versions.key(rows), value_set=keys))
 
     def _owners(self, accounts: pa.Array | pa.ChunkedArray) -> Owners:
         duns = [egs.duns for egs in self.egss]
@@ -295,84 +262,19 @@ class _Run:
     def _egs_ids(self) -> list[str]:
         return [egs.id for egs in self.egss]
 
-    def _is_current(self, file: LakeFile, rows: pa.Table) -> versions.Bools:
-        """Whether each row of a lake file is the current version, by the loads this run looks at: it was not
-        outranked when it was committed, and no later commit stacked one upon it that was not, either."""
-        current: versions.Bools = ~rows["outranked"].to_numpy()
-        with self.stores.ledger.read() as tx:
-            touching = loads.on_day(
-                tx, edc=file.edc, day=file.usage_date, low=file.account_low, high=file.account_high
-            )
-        stacking = [
-            later
-            for later in touching
-            if later.kind == "usage"
-            and later.version_high > 1
-            and file.load_seq < later.load_seq <= self.through
-        ]
-        keys = versions.key(rows) if stacking else None
-        for later in stacking:
-            columns = ("account", "channel", "outranked")
-            stacked = self.stores.lake.read_accounts(
-                later.path, columns=columns, accounts=pc.unique(rows["account"])
-            )
-            stacked = stacked.filter(pc.invert(stacked["outranked"]))
-            current &= ~pc.is_in(keys, value_set=versions.key(stacked)).to_numpy(zero_copy_only=False)
-        return current
-
-    def _record(
-        self, tx: Connection, made: list[Draft], *, through: int | None = None, because: str = ""
-    ) -> str:
-        """Write a publication and its files into the ledger; sequence numbers are given here."""
+    def _record(self, tx: Connection, made: list[Draft], *, through: int, because: str = "") -> str:
         publication_id = outbox.begin(
             tx,
             edc=self.edc.id,
             sync_id=self.sync.id,
             at=self.now,
             after_seq=self.after,
-            through_seq=self.through if through is None else through,
+            through_seq=through,
             files=len(made),
             blocks=sum(draft.blocks for draft in made),
             looked_through=self.through,
             under=circumstances.note(tx, stores=self.stores, at=self.now),
             replaces=because,
         )
-        last = outbox.last_sequences(tx, {draft.egs for draft in made})
-        names = self._names(tx)
-        recorded = []
-        for draft in made:
-            last[draft.egs] += 1
-            file = OutboundFile(
-                egs=draft.egs,
-                sequence=last[draft.egs],
-                name=next(names[draft.egs]),
-                edc=self.edc.id,
-                publication_id=publication_id,
-                sync_id=self.sync.id,
-                state="recorded",
-                sha256=draft.sha256,
-                bytes=draft.size,
-                blocks=draft.blocks,
-                intervals=draft.intervals,
-                estimated=draft.estimated,
-                versions_above_1=draft.versions_above_1,
-                usage_days=tuple(sorted(draft.usage_days)),
-                contents=f"contents/{publication_id}/{draft.key}.arrow",
-                replaces=draft.replaces,
-            )
-            recorded.append(file)
-        outbox.add(tx, recorded, [draft.contents_sha256 for draft in made], at=self.now)
+        numbering.record(tx, made, edc=self.edc, publication_id=publication_id, sync=self.sync, at=self.now)
         return publication_id
-
-    def _names(self, tx: Connection) -> Mapping[str, Iterator[str]]:
-        """By EGS, names that it was never given, one after the other: by the EDC's clock, and a counter."""
-        assert self.edc.zone is not None
-        at = self.now.astimezone(self.edc.zone)
-        names = [file_name.outbound(duns=self.edc.duns, at=at, counter=counter) for counter in range(1, 1000)]
-        used = outbox.used_names(tx, low=names[0], high=names[-1])
-
-        def free(egs: str) -> Iterator[str]:
-            yield from (name for name in names if (egs, name) not in used)
-            raise RuntimeError(f"a thousand files of {self.edc.id} for {egs} at {at:%H:%M:%S}")
-
-        return {egs.id: free(egs.id) for egs in self.egss}
