@@ -22,8 +22,11 @@ def note(drop: Drop, blocks: pa.Table, *, faults: Iterable[Fault], stores: Store
     """What looks short, of each usage day of a drop's good blocks; it is kept for the drop's receipt."""
     bad = pa.array(sorted({fault.account for fault in faults if fault.account}), pa.string())
     found = []
-    for day in sorted(pc.unique(blocks["usage_date"]).to_pylist()):
-        rows = blocks.filter(pc.equal(blocks["usage_date"], day))["account"]
+    days = sorted(pc.unique(blocks["usage_date"]).to_pylist())
+    for day in days:
+        rows = blocks["account"]
+        if len(days) > 1:
+            rows = rows.filter(pc.equal(blocks["usage_date"], day))
         accounts = _sorted(pa.chunked_array([*rows.cast(pa.string()).chunks, bad]))
         if (short := _look(drop, day, accounts, stores)) is not None:
             found.append(short)
@@ -124,5 +127,7 @@ def _not_loaded(missing: pa.Array, accounts: pa.Array, drop: Drop, day: date, st
 
 def _sorted(accounts: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Each account once."""
+    if pc.all(pc.less(accounts.slice(0, max(len(accounts) - 1, 0)), accounts.slice(1))).as_py():
+        return accounts.combine_chunks() if isinstance(accounts, pa.ChunkedArray) else accounts
     once = pc.unique(accounts)
     return once.take(pc.array_sort_indices(once))
