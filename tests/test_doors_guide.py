@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from config import legacy
 from config.partners import Role
 from exchange.namespace import FOLDERS
 
@@ -24,3 +25,8 @@ def test_the_guide_names_every_folder_of_those_who_exchange_files() -> None:
     for role in (Role.EDC, Role.EGS):
         for folder in FOLDERS[role]:
             assert f"`{folder.name}/`" in GUIDE
+
+
+def test_the_guide_names_every_old_algorithm_that_can_be_allowed() -> None:
+    part = GUIDE.partition("A client too old for that")[2].partition(" MD5, RC4")[0]
+    assert set(re.findall(r"`([a-z0-9@.-]+)`", part)) == set(legacy.KNOWN)
