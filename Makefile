@@ -8,7 +8,7 @@ PYTHON ?= $(shell for each in python3.11 python3 python; do \
 	if $$each -c '$(NEWER)' 2>/dev/null; then echo $$each; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench texas lock
+.PHONY: help setup demo run test check bench texas torture lock
 
 help: ## list what can be done here
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ bench: $(READY) ## how fast a hub is, beside a bare script, DuckDB and Polars; O
 
 texas: $(READY) ## a whole night of 7 million meters, with what it took; N=500000 is a smaller one
 	$(BIN)/python tests/bench/texas.py $(if $(N),--accounts $(N))
+
+torture: $(READY) ## ten minutes in which everything happens to a hub, and a proof that nothing is lost; SEED=7 is the same again
+	$(BIN)/meterhub torture --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 lock: ## work out requirements.txt anew from pyproject.toml; UPGRADE=--upgrade takes what is newest
 	@test -x .cache/lock/bin/pip-compile || { $(PYTHON) -m venv .cache/lock && .cache/lock/bin/python -m pip install --quiet 'pip-tools>=7.4,<8'; }

@@ -174,6 +174,28 @@ def test_a_whole_file_without_a_drop_is_taken_up_and_a_part_only_at_a_start(hub:
     assert arrive.adopt(CNP.id, stores=hub.stores, now=hub.now, parts=True) == []
 
 
+def test_a_file_that_was_renamed_and_not_recorded_goes_on_from_what_it_is(hub: Hub) -> None:
+    """An upload was resumed, and the hub died between the rename at its end and the ledger."""
+    name, content = interval_name(hub), lse([Cut(account="A", day=DAY)])
+    hub.stores.mailboxes.part(CNP.id, name).write_bytes(content[:100])
+    broken = arrive.broken(CNP.id, name, size=100, stores=hub.stores, now=hub.now)
+    hub.stores.mailboxes.part(CNP.id, name).write_bytes(content)
+    hub.stores.mailboxes.part(CNP.id, name).rename(hub.stores.mailboxes.whole(CNP.id, name))
+    hub.sweep()
+    assert hub.drop(broken.id).outcome is Outcome.ACCEPTED
+    # And the other way round: the upload of a whole file of a temporary name was begun again.
+    other = hub.arrive(CNP.id, "a.tmp", b"0000")
+    assert other.stage is Stage.MISNAMED
+    hub.stores.mailboxes.whole(CNP.id, "a.tmp").rename(hub.stores.mailboxes.part(CNP.id, "a.tmp"))
+    hub.restart()
+    assert hub.drop(other.id).stage is Stage.INCOMPLETE
+    # And one that was renamed: the file goes on under its new name, the drop of the old one has none.
+    hub.stores.mailboxes.part(CNP.id, "a.tmp").rename(hub.stores.mailboxes.whole(CNP.id, "b.tmp"))
+    hub.sweep()
+    assert hub.drop(other.id).stage is Stage.DISCARDED
+    assert [event["details"]["name"] for event in hub.events("drop.misnamed")] == ["a.tmp", "b.tmp"]
+
+
 def test_drops_go_in_the_order_of_their_arrival(hub: Hub) -> None:
     ids = []
     for wh in (3, 1, 2):

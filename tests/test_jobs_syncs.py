@@ -352,3 +352,22 @@ def test_parts_that_are_kept_side_by_side_form_one_sync_that_is_enforced_once(hu
     (standing,) = all_syncs(hub)
     assert (standing.state, standing.accounts) == ("in-force", 4)
     assert len(hub.events("sync.enforced")) == 1
+
+
+def test_of_two_syncs_of_a_day_the_one_that_arrived_last_stands_whichever_is_loaded_first(hub: Hub) -> None:
+    """The worker that had the first died, and the clock was set back meanwhile."""
+    first = hub.arrive(
+        CNP.id, sync_name(hub), sync_part({"A": CHAMPION.duns, "B": CHAMPION.duns}, as_of=TODAY)
+    )
+    hub.on(minutes=-10)
+    second = hub.arrive(
+        CNP.id, sync_name(hub), sync_part({"A": CHAMPION.duns, "B": KEYSTONE.duns}, as_of=TODAY)
+    )
+    for drop in (second, first):
+        hub.on(minutes=1)
+        pipeline.advance(drop.id, stores=hub.stores, clock=hub.schedule.clock)
+    with hub.stores.ledger.read() as tx:
+        in_force = syncs.in_force(tx, CNP.id)
+    assert in_force is not None
+    assert in_force.id == hub.drop(second.id).sync_id
+    assert [event["about"] for event in hub.events("sync.outdated")] == [hub.drop(first.id).sync_id]

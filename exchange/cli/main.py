@@ -82,6 +82,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.sync",
         "Meter data syncs: which is in force, what another would change, and an operator's word on it.",
     ),
+    "torture": (
+        "exchange.cli.torture",
+        "A scratch hub under heavy traffic to which everything happens, and a proof that nothing is lost.",
+    ),
     "verify": (
         "exchange.cli.verify",
         "Check a whole home and name each thing that is wrong, with what to do.",

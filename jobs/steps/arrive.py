@@ -16,6 +16,8 @@ from schemas import checksum, file_name, receipt
 from schemas.drop import IN_INBOUND, Drop, Stage
 from schemas.fault import Fault
 
+_WAITING = (Stage.INCOMPLETE, Stage.MISNAMED)
+
 
 class TakenError(Exception):
     """The file is the hub's already, or about to be: its partner can no longer change it."""
@@ -116,8 +118,8 @@ def removed(partner: str, name: str, *, whole: bool, stores: Stores, now: dateti
 
 
 def adopt(partner: str, *, stores: Stores, now: datetime, parts: bool) -> list[Drop]:
-    """Begin drops for files that a crash left without one. `parts`: broken uploads too, which is right
-    only while nobody can be uploading.
+    """Begin drops for files that a crash left without one, and bring those on whose file has got another name
+    without them. `parts`: broken uploads too, which is right only while nobody can be uploading.
     """
     found = []
     for name, whole in list(stores.mailboxes.uploads(partner)):
@@ -125,14 +127,37 @@ def adopt(partner: str, *, stores: Stores, now: datetime, parts: bool) -> list[D
             continue
         path = stores.mailboxes.whole(partner, name) if whole else stores.mailboxes.part(partner, name)
         with stores.ledger.write() as tx:
+            drop = drops.in_inbound(tx, partner=partner, name=name)
+            if not path.exists():
+                continue
             if whole and checksum.beside(name) is not None:
                 if checksums.last(tx, partner=partner, name=name) is None:
-                    _checksum(tx, None, partner, name, now=now)
-            elif drops.in_inbound(tx, partner=partner, name=name) is None and path.exists():
-                stage = _stage(name) if whole else Stage.INCOMPLETE
-                size = path.stat().st_size
+                    _checksum(tx, drop, partner, name, now=now)
+                continue
+            stage = _stage(name) if whole else Stage.INCOMPLETE
+            size = path.stat().st_size
+            if drop is None:
                 found.append(drops.begin(tx, partner=partner, name=name, stage=stage, at=now, size=size))
+            elif drop.stage is (Stage.INCOMPLETE if whole else Stage.MISNAMED):
+                say = {"name": name, "bytes": size}
+                found.append(drops.move(tx, drop, stage, at=now, say=say, bytes=size, arrived_at=now))
+    _let_go(partner, stores=stores, now=now)
     return found
+
+
+def _let_go(partner: str, *, stores: Stores, now: datetime) -> None:
+    """Drops that wait for their sender, and whose file is there no more under either name, are discarded: a
+    rename was made, and the ledger could not be written.
+    """
+    with stores.ledger.read() as tx:
+        waiting = [drop for drop in drops.at_stage(tx, _WAITING) if drop.partner == partner]
+    for drop in waiting:
+        paths = (stores.mailboxes.whole(partner, drop.name), stores.mailboxes.part(partner, drop.name))
+        if any(path.exists() for path in paths):
+            continue
+        with stores.ledger.write() as tx:
+            if drops.get(tx, drop.id) == drop and not any(path.exists() for path in paths):
+                _drop_out(tx, drop, why="gone from inbound/", now=now)
 
 
 def wait_no_longer(*, stores: Stores, now: datetime) -> list[Drop]:

@@ -130,9 +130,10 @@ def settle(sync: Sync, *, edc: Partner, stores: Stores, now: datetime) -> Settle
         with stores.ledger.read() as tx:
             sync = syncs.get(tx, sync.id)
             before = syncs.in_force(tx, edc.id)
+            is_older = before is not None and syncs.comes_before(tx, sync, before)
         if sync.state not in UNSETTLED:
             return AlreadySettled(sync=sync)
-        if before is not None and syncs.comes_before(sync, before):
+        if before is not None and is_older:
             why = f"{before.id}, in force, is as of {before.as_of}"
             return _not_taken(sync, "older", why, stores=stores, now=now)
         if sync.state == "complete":
@@ -232,7 +233,7 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
                 superseded_at=now,
             )
         for old in syncs.in_state(tx, "forming", "held"):
-            if old.edc == edc.id and syncs.comes_before(old, sync):
+            if old.edc == edc.id and syncs.comes_before(tx, old, sync):
                 why = f"{sync.id} came into force while this one was {old.state}"
                 syncs.move(tx, old, "older", event="sync.outdated", at=now, say={"by": sync.id}, why=why)
         sync = syncs.move(

@@ -172,11 +172,21 @@ def listed(tx: Connection, *, edc: str = "") -> list[Sync]:
     return _all(tx, _sync.c.edc == edc if edc else _sync.c.id != "")
 
 
-def comes_before(one: Sync, other: Sync) -> bool:
-    """The order of syncs: by as-of date, then by arrival. One that still forms arrives last."""
+def comes_before(tx: Connection, one: Sync, other: Sync) -> bool:
+    """The order of syncs: by as-of date, then by the arrival of their last parts, in whatever order those were
+    loaded and whatever the clock showed. One that still forms arrives last.
+    """
     if one.as_of != other.as_of or one.completed_at is None or other.completed_at is None:
         return one.as_of < other.as_of
-    return one.completed_at < other.completed_at
+    return (_arrival(tx, one), one.completed_at) < (_arrival(tx, other), other.completed_at)
+
+
+def _arrival(tx: Connection, sync: Sync) -> int:
+    """The place in the history at which the last part of a sync arrived."""
+    event = tables.event
+    parts = select(_part.c.drop_id).where(_part.c.sync_id == sync.id)
+    where = event.c.about.in_(parts) & (event.c.name == "drop.arrived")
+    return int(tx.execute(select(func.max(event.c.id)).where(where)).scalar_one() or 0)
 
 
 def _all(tx: Connection, where: ColumnElement[bool]) -> list[Sync]:
