@@ -41,11 +41,11 @@ check: $(READY) ## lint, types and which way imports run
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(READY) ## how fast a hub is, beside a bare script, DuckDB and Polars; ONLY=night or ONLY=questions
+bench: $(READY) ## how fast a hub is, beside a bare script, DuckDB and Polars; ONLY=night, uploads, questions or years
 	$(BIN)/python tests/bench/ratios.py $(if $(ONLY),--only $(ONLY))
 
-texas: $(READY) ## a whole night of 7 million meters, with what it took; N=500000 is a smaller one
-	$(BIN)/python tests/bench/texas.py $(if $(N),--accounts $(N))
+texas: $(READY) ## a whole night of 7 million meters, with what it took; N=500000 is a smaller one, SFTP=1 comes by SFTP
+	$(BIN)/python tests/bench/texas.py --picture texas-night.svg $(if $(N),--accounts $(N)) $(if $(SFTP),--sftp)
 
 torture: $(READY) ## ten minutes in which everything happens to a hub, and a proof that nothing is lost; SEED=7 is the same again
 	$(BIN)/meterhub torture --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

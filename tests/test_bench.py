@@ -2,18 +2,22 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from hub_fixtures import LONG
 from schemas import interval_file, interval_text
 from schemas.block import COMMITTED
 from schemas.sample import EDCS, Night
+from test_doors_clients import needs
 
 BENCH = Path(__file__).parent / "bench"
 
@@ -24,9 +28,9 @@ def _run(script: str, *options: str, here: Path) -> subprocess.CompletedProcess[
 
 def _python(*options: str, here: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *options]
-    environment = {"PYTHONPATH": f"{BENCH.parents[1]}:{BENCH}", "PATH": ""}
+    environment = {"PYTHONPATH": f"{BENCH.parents[1]}:{BENCH}", "PATH": os.environ["PATH"]}
     return subprocess.run(
-        command, cwd=here, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=here, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -100,18 +104,67 @@ def test_duckdb_writes_the_lse_that_the_hub_writes(tmp_path: Path) -> None:
         assert text == interval_text.render(blocks.filter(mine)).text.to_pybytes()
 
 
-def test_the_table_has_a_ratio_for_every_peer(tmp_path: Path) -> None:
-    ran = _run("ratios.py", "--accounts", "100", "--runs", "1", "--json", here=tmp_path)
+def _ratios(here: Path, *options: str) -> list[dict[str, Any]]:
+    ran = _run("ratios.py", "--accounts", "100", "--runs", "1", "--json", *options, here=here)
     assert ran.returncode in {0, 1}, ran.stderr
-    lines = json.loads(ran.stdout)
-    assert {line["peer"] for line in lines} >= {"bare script", "Polars", "DuckDB, null padding"}
+    assert list(here.iterdir()) == []
+    lines: list[dict[str, Any]] = json.loads(ran.stdout)
     assert all(line["ratio"] > 0 and len(line["hub"]) == len(line["other"]) == 1 for line in lines)
-    assert list(tmp_path.iterdir()) == []
+    return lines
 
 
-def test_a_small_night_of_texas_is_loaded_published_and_switched(tmp_path: Path) -> None:
-    ran = _run("texas.py", "--accounts", "1000", "--folder", "night", here=tmp_path)
+def test_the_table_has_a_ratio_for_every_peer(tmp_path: Path) -> None:
+    lines = _ratios(tmp_path, "--only", "night", "--only", "questions")
+    assert {line["peer"] for line in lines} >= {"bare script", "Polars", "DuckDB, null padding"}
+
+
+@pytest.mark.skipif(not LONG, reason="a minute: METERHUB_TESTS=long")
+@needs("sftp", "ssh-keygen")
+def test_a_few_buckets_by_sftp_are_measured_from_their_first_byte_to_the_last_outbound_file(
+    tmp_path: Path,
+) -> None:
+    (line,) = _ratios(tmp_path, "--only", "uploads")[-1:]
+    assert line["peer"] == "load and publish from disk"
+
+
+_YEARS = """
+import sys; sys.path.insert(0, sys.argv[1])
+if __name__ == "__main__":
+    from pathlib import Path
+    from ratios import CROWD, EDC
+    import history
+    size = {"accounts": 100, "runs": 1, "nights": 2, "few": True}
+    for line in history.measured(Path("hubs"), edc=EDC, egss=CROWD[:2], **size):
+        print(line.what, len(line.hub), len(line.other), line.ratio() > 0)
+"""
+
+
+def test_commands_and_commits_are_measured_beside_a_ledger_of_more_nights(tmp_path: Path) -> None:
+    (tmp_path / "few.py").write_text(_YEARS)
+    ran = _python("few.py", str(BENCH), here=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines() == [
+        "meterhub status 1 1 True",
+        "meterhub status 1 1 True",
+        "load 1,000 account-days 1 1 True",
+        "publish them 1 1 True",
+    ]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param((), id="disk"), pytest.param(("--sftp",), id="sftp", marks=needs("sftp", "ssh-keygen"))],
+)
+def test_a_small_night_of_texas_is_loaded_published_and_switched(
+    tmp_path: Path, way: tuple[str, ...]
+) -> None:
+    options = ("--accounts", "1000", "--folder", "night", "--picture", "night.svg")
+    ran = _run("texas.py", *options, *way, here=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "96,000 intervals" in ran.stdout
     assert all(part in ran.stdout for part in ("sync", "load", "publish", "switch", "outbound files"))
-    assert list(tmp_path.iterdir()) == []
+    (picture,) = tmp_path.iterdir()
+    drawn = picture.read_text()
+    assert drawn.startswith("<svg ")
+    assert drawn.endswith("</svg>\n")
+    assert drawn.count("<polyline ") == 5

@@ -2,7 +2,7 @@
 
     python tests/bench/ratios.py --only night --runs 3
 
-Each run of the night has a day of its own: a sync, a bucket, its publication to a hundred EGSs and a
+Four groups of lines: a night, uploads, questions, and three years in the ledger. Each run of the night has a day of its own: a sync, a bucket, its publication to a hundred EGSs and a
 replacement. The hub and its peers take turns, on the same bytes and the same disk, each in a process that
 has warmed up. A ratio is the median of the runs' ratios: 0.5 is half the peer's time.
 """
@@ -16,19 +16,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 import duckdb
+import history
 import load
 import peers
 import pyarrow.compute as pc
+import uploads
 from load import BenchHub, Took, Worker
+from pair import Pair
 from rich.console import Console
 from rich.table import Table
+from years import NIGHTS
 
 from jobs.stores import views
 from jobs.stores.lake import usage_path
@@ -41,26 +44,6 @@ EDC = EDCS[0]
 FIRST_DAY = date(2013, 9, 1)
 CROWD = tuple(Egs(id=f"egs{k:03}", name=f"Supplier {k:03}", duns=f"{600_000_000 + k}") for k in range(100))
 REPLACED = 5_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A line of the table: the hub's time of each run, and the peer's. `at_most`: what the ratio may be."""
-
-    what: str
-    peer: str
-    at_most: float | None = None
-    hub: list[Took] = field(default_factory=list)
-    other: list[Took] = field(default_factory=list)
-
-    def ratio(self, clock: str = "wall") -> float:
-        """The hub's time over the peer's."""
-        runs = zip(self.hub, self.other, strict=True)
-        return statistics.median(getattr(ours, clock) / getattr(theirs, clock) for ours, theirs in runs)
-
-    @property
-    def kept(self) -> bool:
-        return self.at_most is None or self.ratio() <= self.at_most
 
 
 def night(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
@@ -222,7 +205,23 @@ def _timed(work: Callable[[], int]) -> Took:
 
 # ── The answer ─────────────────────────────────────────────────────────────────────────────────────
 
-GROUPS = {"night": night, "questions": questions}
+
+def by_sftp(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
+    return uploads.measured(folder / "by-sftp", edc=EDC, egss=CROWD, accounts=accounts, runs=runs)
+
+
+def three_years(folder: Path, *, accounts: int, runs: int, nights: int = NIGHTS) -> list[Pair]:
+    return history.measured(
+        folder / "years", edc=EDC, egss=CROWD, accounts=accounts, runs=runs, nights=nights
+    )
+
+
+GROUPS: dict[str, Callable[..., list[Pair]]] = {
+    "night": night,
+    "uploads": by_sftp,
+    "questions": questions,
+    "years": three_years,
+}
 
 
 def table(lines: list[Pair]) -> Table:
@@ -249,15 +248,19 @@ def table(lines: list[Pair]) -> Table:
     return shown
 
 
-def measured(folder: Path, only: tuple[str, ...], *, accounts: int, runs: int) -> Iterator[Pair]:
+def measured(folder: Path, only: tuple[str, ...], *, accounts: int, runs: int, nights: int) -> Iterator[Pair]:
     for name in only or GROUPS:
-        yield from GROUPS[name](folder, accounts=accounts, runs=runs)
+        size = {"nights": nights} if name == "years" else {}
+        yield from GROUPS[name](folder, accounts=accounts, runs=runs, **size)
 
 
 @click.command()
 @click.option("--only", type=click.Choice(list(GROUPS)), multiple=True, help="May be said several times.")
 @click.option("--accounts", type=click.IntRange(100, 50_000), default=50_000, show_default=True)
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True)
+@click.option(
+    "--nights", type=click.IntRange(1), default=NIGHTS, help="So many in the ledger; three years of them."
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
@@ -266,13 +269,13 @@ def measured(folder: Path, only: tuple[str, ...], *, accounts: int, runs: int) -
     help="Where to work; made, and removed at the end.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def main(only: tuple[str, ...], accounts: int, runs: int, folder: Path, as_json: bool) -> None:
+def main(only: tuple[str, ...], accounts: int, runs: int, nights: int, folder: Path, as_json: bool) -> None:
     """Measure a hub beside a bare script, DuckDB and Polars. Exit code 1 if it takes longer than it may."""
     if folder.exists():
         raise click.UsageError(f"{folder} is there already: it would be removed at the end")
     folder.mkdir(parents=True)
     try:
-        lines = list(measured(folder.absolute(), only, accounts=accounts, runs=runs))
+        lines = list(measured(folder.absolute(), only, accounts=accounts, runs=runs, nights=nights))
     finally:
         shutil.rmtree(folder)
     if as_json:
