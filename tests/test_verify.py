@@ -16,6 +16,7 @@ from interruption_fixtures import deaths
 from jobs.proofs import home as proofs
 from jobs.proofs.home import Proof
 from jobs.proofs.place import Place
+from jobs.steps import arrive
 from jobs.stores.lake import usage_path
 from jobs.stores.ledger import HEAD
 from jobs_fixtures import BLUEBONNET, CHAMPION, Cut, interval_name, lse, send, send_sync
@@ -174,6 +175,25 @@ def test_what_a_crash_left_is_not_called_wrong_and_is_whole_when_it_was_taken_up
         died.sweep()
         proof = _proof(died)
         assert (proof.findings, proof.unfinished) == ((), ())
+
+
+def test_what_has_lain_for_long_enough_and_went_is_not_missed(make_hub: Callable[..., Hub]) -> None:
+    hub = make_hub("[outbound]\nkeep_days = 2\n")
+    send_sync(hub, {"A": CHAMPION.duns})
+    send(hub, Cut(account="A", day=DAY))
+    hub.stores.mailboxes.part(CNP.id, "broken.lse").write_bytes(b"half")
+    arrive.broken(CNP.id, "broken.lse", size=4, stores=hub.stores, now=hub.now)
+    hub.sweep()
+    (file,) = hub.files(CHAMPION.id)
+    path = hub.stores.mailboxes.folder(CHAMPION.id, "outbound") / file.name
+    before = path.read_bytes()
+    hub.on(days=3)
+    hub.sweep()
+    assert not path.exists()
+    proof = _proof(hub)
+    assert (proof.findings, proof.unfinished) == ((), ())
+    path.write_bytes(before)  # who puts it back shows what is nobody's business any more
+    assert [one.what for one in _proof(hub).findings] == ["it is expired, and lies there still"]
 
 
 def test_a_lake_file_of_an_attempt_that_was_cut_off_is_removed_when_the_drop_is_loaded(hub: Hub) -> None:
