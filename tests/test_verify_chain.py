@@ -3,13 +3,16 @@
 import contextlib
 import json
 import re
+import shutil
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hub_fixtures import CNP, Hub
+from config.home import Home
+from hub_fixtures import CNP, Hub, morning
 from jobs.proofs import known
 from jobs.stores.ledger import Ledger, events
 from jobs.stores.ledger.events import Head, Link
@@ -17,13 +20,26 @@ from jobs_fixtures import CHAMPION, Cut, send, send_sync
 from look_fixtures import DAY, Desk
 
 
-@pytest.fixture
-def desk(hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Hub:
     """A home after a small night, at rest."""
+    hub = Hub(Home(tmp_path_factory.mktemp("chain") / "hub"), morning(DAY))
     send_sync(hub, {"A": CHAMPION.duns})
     send(hub, Cut(account="A", day=DAY))
     hub.sweep()
-    return Desk(hub, capsys, monkeypatch)
+    hub.close()
+    return hub
+
+
+@pytest.fixture
+def desk(
+    template: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Desk]:
+    """A copy of it."""
+    shutil.copytree(template.home.root, tmp_path / "home")
+    hub = Hub(Home(tmp_path / "home"), template.now, fresh=False)
+    yield Desk(hub, capsys, monkeypatch)
+    hub.close()
 
 
 def _sql(hub: Hub, *statements: str) -> None:
