@@ -5,6 +5,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
+from zoneinfo import ZoneInfo
 
 import asyncssh
 
@@ -16,7 +17,7 @@ from exchange.cli.demo_clients import Client
 from exchange.torture import beside, judge
 from exchange.torture.partners import Traffic, keys_of
 from exchange.torture.tormentor import Tormentor
-from exchange.torture.world import World
+from exchange.torture.world import ZONES, World
 from jobs import pipeline
 from jobs.clock import RunningClock
 from jobs.schedule import Schedule
@@ -116,7 +117,8 @@ class Torture:
         self.tormentor.done["clock steps"] += 1
 
     def _today(self) -> date:
-        return (max(self.latest, self.clock()) - _BEHIND).astimezone(UTC).date()
+        """The day that every EDC's clock has come to, whatever the hub's shows."""
+        return (max(self.latest, self.clock()) - _BEHIND).astimezone(ZoneInfo(ZONES[0])).date()
 
     def _client(self, login: str) -> Client:
         return Client(login=login, host="127.0.0.1", port=self.port, keys=self.keys)

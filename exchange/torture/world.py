@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from random import Random
 
-ZONES = ("America/Chicago", "America/New_York")
+ZONES = ("America/Chicago", "America/New_York")  # where a day begins last, first
 INTERVALS = 96
 _STAYING, _SWITCHING = 24, 6  # accounts of an EDC
 
