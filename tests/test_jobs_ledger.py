@@ -1,6 +1,7 @@
 """The ledger: its tables and migrations, what its rows must never be, its words, and who waits for whom."""
 
 import ast
+import inspect
 import itertools
 import re
 import sqlite3
@@ -265,13 +266,21 @@ def test_the_way_of_a_drop_is_told_as_it_is_gone() -> None:
 
 def test_each_step_is_one_file_with_one_public_function_of_its_name() -> None:
     for step in pipeline.WAY:
-        module = ast.parse((ROOT / "jobs" / "steps" / f"{step.__name__}.py").read_text(encoding="utf-8"))
+        file = inspect.getsourcefile(step)  # a module of its name, or the package
+        assert file is not None
+        module = ast.parse(Path(file).read_text(encoding="utf-8"))
         public = [
             node.name for node in module.body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"
         ]
         assert step.__name__ in public
-    named = {path.stem for path in (ROOT / "jobs" / "steps").glob("*.py")} - {"__init__"}
-    told = set(re.findall(r"\(steps/(\w+)\.py\)", (ROOT / "jobs" / "README.md").read_text(encoding="utf-8")))
+    steps = ROOT / "jobs" / "steps"
+    named = {path.stem for path in steps.glob("*.py")} | {
+        path.parent.name for path in steps.glob("*/__init__.py")
+    }
+    named -= {"__init__"}
+    told = set(
+        re.findall(r"\(steps/(\w+)(?:\.py|/)\)", (ROOT / "jobs" / "README.md").read_text(encoding="utf-8"))
+    )
     assert named == told | {step.__name__ for step in pipeline.WAY}
 
 
