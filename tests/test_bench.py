@@ -104,6 +104,19 @@ def test_duckdb_writes_the_lse_that_the_hub_writes(tmp_path: Path) -> None:
         assert text == interval_text.render(blocks.filter(mine)).text.to_pybytes()
 
 
+def test_duckdb_puts_the_roster_together_that_the_hub_does(tmp_path: Path) -> None:
+    """And counts the accounts that have switched."""
+    night = Night(day=date(2013, 9, 1), accounts=200, edcs=EDCS[:1])
+    counts = "import peers, sys; from pathlib import Path; print(peers.sync([Path(sys.argv[1])], *map(Path, sys.argv[2:])))"
+    for later, switched, before, after in ((0, 0, "none", "one"), (1, 7, "one", "two")):
+        (part,) = night.sync(EDCS[0], later=later, switched=switched)
+        (tmp_path / part.name).write_bytes(part.content)
+        ran = _python("-c", counts, part.name, before, after, here=tmp_path)
+        assert (ran.returncode, ran.stdout) == (0, f"{switched}\n"), ran.stderr
+        wanted = night.roster(EDCS[0], later=later, switched=switched).to_pylist()
+        assert pq.read_table(tmp_path / after).to_pylist() == wanted
+
+
 def _ratios(here: Path, *options: str) -> list[dict[str, Any]]:
     ran = _run("ratios.py", "--accounts", "100", "--runs", "1", "--json", *options, here=here)
     assert ran.returncode in {0, 1}, ran.stderr
@@ -116,6 +129,13 @@ def _ratios(here: Path, *options: str) -> list[dict[str, Any]]:
 def test_the_table_has_a_ratio_for_every_peer(tmp_path: Path) -> None:
     lines = _ratios(tmp_path, "--only", "night", "--only", "questions")
     assert {line["peer"] for line in lines} >= {"bare script", "Polars", "DuckDB, null padding"}
+
+
+@pytest.mark.skipif(not LONG, reason="half a minute: METERHUB_TESTS=long")
+def test_the_table_has_syncs_and_switches(tmp_path: Path) -> None:
+    sync, switch = _ratios(tmp_path, "--only", "syncs")
+    assert sync["peer"].startswith("DuckDB")
+    assert (switch["peer"], switch["at_most"]) == ("publishing them", 1.2)
 
 
 @pytest.mark.skipif(not LONG, reason="a minute: METERHUB_TESTS=long")

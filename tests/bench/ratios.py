@@ -26,6 +26,7 @@ import history
 import load
 import peers
 import pyarrow.compute as pc
+import switches
 import uploads
 from load import BenchHub, Took, Worker
 from pair import Pair
@@ -210,6 +211,10 @@ def by_sftp(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
     return uploads.measured(folder / "by-sftp", edc=EDC, egss=CROWD, accounts=accounts, runs=runs)
 
 
+def rosters(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
+    return switches.measured(folder / "syncs", edc=EDC, egss=CROWD, accounts=accounts, runs=runs)
+
+
 def three_years(folder: Path, *, accounts: int, runs: int, nights: int = NIGHTS) -> list[Pair]:
     return history.measured(
         folder / "years", edc=EDC, egss=CROWD, accounts=accounts, runs=runs, nights=nights
@@ -219,6 +224,7 @@ def three_years(folder: Path, *, accounts: int, runs: int, nights: int = NIGHTS)
 GROUPS: dict[str, Callable[..., list[Pair]]] = {
     "night": night,
     "uploads": by_sftp,
+    "syncs": rosters,
     "questions": questions,
     "years": three_years,
 }
