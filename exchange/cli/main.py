@@ -59,6 +59,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.replay",
         "Do the load of a usage day again from the archive, and hold it to what there is.",
     ),
+    "report": (
+        "exchange.cli.report",
+        "A usage day as one page that needs nothing else, fit to be sent and printed.",
+    ),
     "retain": ("exchange.cli.retain", "Take away what has been kept for as long as was agreed."),
     "retry": (
         "exchange.cli.retry",
