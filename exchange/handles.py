@@ -4,6 +4,7 @@ A client's CLOSE comes in through `close`, and only there does an upload become 
 ends otherwise, `abandon` ends what is still open as broken off.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ class Shared:
     sessions: Counter[str]  # that each partner has open
     knocks: Knocks
     endings: Endings
+    running: set[asyncio.Task[None]]  # all sessions, those of connections that are gone, too
 
 
 class Handles:

@@ -65,6 +65,7 @@ class Doors:
             sessions=self.sessions,
             knocks=self.knocks,
             endings=Endings(desk, threads),
+            running=set(),
         )
         self._host_keys = host_keys
         self._options: dict[frozenset[str], asyncssh.SSHServerConnectionOptions] = {}  # by what is allowed
@@ -109,7 +110,7 @@ class Doors:
         self._server.close()
         if self._looks is not None:
             self._looks.cancel()
-        tasks = [session.task for login in self._logins for session in login.sessions if session.task]
+        tasks = list(self._shared.running)
         for login in list(self._logins):
             login.leave("drained", "the hub is stopping; connect again in a few minutes")
         late: set[asyncio.Task[None]] = set()
@@ -120,6 +121,7 @@ class Doors:
             await asyncio.wait(gone, timeout=2 * connection.PARTING)
         await self._server.wait_closed()
         await self.defender.settle()
+        await self._shared.endings.settle()
         await self._shared.visitors.settle()
         await asyncio.to_thread(self._shared.threads.close)
         log.info("doors.closed", sessions=len(tasks), late=len(late))

@@ -26,6 +26,7 @@ from schemas.visit import Habit
 _HELD = 1 << 20  # bytes of requests that wait in a session before the client is held back
 _LET_ON = _HELD // 4
 _TURN = 0.02  # seconds after which a busy session lets the others have a go
+_TOGETHER = 16 * 1024  # bytes of answers that are sent at once
 _BLINK = 0.1  # seconds after which a session that is made to wait sees whether it is over
 _WORDS = 16 * 1024  # bytes of refusals that one session writes to the client's terminal
 _LEAST_MESSAGE = 1024  # bytes a client must take in one SSH message, or one answer would be thousands
@@ -72,6 +73,8 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         self._over = False  # nothing further is carried out
         self._reason = "client"
         self._words_left = _WORDS
+        self._answers: list[bytes] = []  # that are not sent yet
+        self._answered = 0  # bytes of them
         self._at_once = shared.sessions[partner.id] + 1  # sessions of the partner's, this one among them
         self._channel: asyncssh.SSHServerChannel[bytes]
         self.task: asyncio.Task[None] | None = None
@@ -98,6 +101,8 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
 
     def session_started(self) -> None:
         self.task = asyncio.get_running_loop().create_task(self._run())
+        self._shared.running.add(self.task)
+        self.task.add_done_callback(self._shared.running.discard)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         if self._over:
@@ -200,15 +205,19 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
             if self._lost and packet[0] == Kind.READ:
                 continue  # nothing is sent any more, so nothing may be counted as sent
             answer = operations.answer(packet)
-            told = answer if isinstance(answer, bytes) else await answer
-            self._send(told)
+            if not isinstance(answer, bytes):
+                self._flush()
+                answer = await answer
+            self._send(answer)
             if operations.said:
                 self._say(operations.take_words())
             if self._full or self._link.is_clogged:
                 await self._room()
-            if wait := self._shared.pace.take(self._partner.id, len(packet) + len(told)):
+            if wait := self._shared.pace.take(self._partner.id, len(packet) + len(answer)):
+                self._flush()
                 await self._pause(wait)
             if loop.time() > turn:
+                self._flush()
                 await asyncio.sleep(0)
                 turn = loop.time() + _TURN
 
@@ -216,6 +225,8 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         """The next packet, or None when there will be none."""
         while not self._over:
             packet = self._packets.take()
+            if packet is None:
+                self._flush()
             if self._held and (packet is None or self._packets.size < _LET_ON):
                 self._held = False
                 self._wake.clear()
@@ -244,8 +255,17 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
             await asyncio.sleep(min(left, _BLINK))
 
     def _send(self, answer: bytes) -> None:
-        if not self._channel.is_closing():
-            self._channel.write(answer)
+        """Answers that are short go together, as long as there are requests to answer."""
+        self._answers.append(answer)
+        self._answered += len(answer)
+        if self._answered >= _TOGETHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._answers and not self._channel.is_closing():
+            self._channel.write(b"".join(self._answers))
+        self._answers.clear()
+        self._answered = 0
 
     def _say(self, words: str) -> None:
         """Write a refusal's words to the terminal, for OpenSSH: its client shows a code only."""
@@ -260,6 +280,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         return False
 
     def _leave(self) -> None:
+        self._flush()
         if not self._channel.is_closing():
             self._channel.exit(0 if self._reason == "client" else 1)
         self._ended(self)
