@@ -282,3 +282,22 @@ def test_what_other_parsers_take_for_a_number_is_refused(value: str) -> None:
 def test_an_empty_table_has_all_columns() -> None:
     assert lse.parse(b"").blocks.schema == FIELDS
     assert isinstance(lse.parse(b"").faults[0], Fault)
+
+
+# ── Texts of eight bytes or less are read a word each ──
+
+
+@pytest.mark.parametrize("triplet", ["0.1,A\0,", "0\0.1,A,", "0,A\0\0\0\0\0,", "\0,A,"])
+def test_a_zero_byte_in_a_reading_is_found_wherever_it_stands(triplet: str) -> None:
+    odd = SECOND.having(triplets=("0.1,A,",) * 23 + (triplet,))
+    parsed = lse.parse(written(FIRST, odd, THIRD))
+    assert (parsed.rejected, len(parsed.blocks)) == (1, 2)
+
+
+@pytest.mark.parametrize("last", ["0,A", "12.345,E", "999999.999,E"])
+def test_the_last_reading_of_a_file_is_read_however_short_or_long(last: str) -> None:
+    block = FIRST.having(triplets=("1,A,",) * 23 + (f"{last},",))
+    (read,) = lse.parse(bytes(block).rstrip(b"\r\n")).blocks.to_pylist()
+    kwh, status = last.split(",")
+    assert (read["wh"][-1], read["status"][-1]) == (round(float(kwh) * 1000), status)
+    assert read["wh"][:-1] == [1000] * 23

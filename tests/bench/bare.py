@@ -152,6 +152,7 @@ def write(blocks: pa.Table, file: BinaryIO) -> None:
         row_group_size=ROW_GROUP,
         use_dictionary=WORDS,
         write_statistics=["account"],
+        column_encoding={"wh.list.element": "BYTE_STREAM_SPLIT"},
     )
 
 
