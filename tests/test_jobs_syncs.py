@@ -116,6 +116,7 @@ def test_parts_at_odds_reject_the_whole_sync_and_the_one_before_stays(hub: Hub) 
     assert states(hub) == {"S130903-cnp-1": "in-force", "S130904-cnp-1": "rejected"}
     told = report(hub, "S130904-cnp-1")
     assert (told["state"], told["faults"][0]["code"]) == ("rejected", "account-twice-differs")
+    assert told["faults_total"] == len(told["faults"]) == 2  # of another supplier, with the same meter
     assert accounts_found(hub, CHAMPION.id) == ["A", "B"]
 
 
