@@ -35,7 +35,7 @@ def a_night(hub: Hub, day: date, number: int) -> None:
     the one before.
     """
     for edc in (CNP, PPL) if number % 2 == 0 else (CNP,):
-        hub.at(local(edc, day + timedelta(days=1), 4))
+        hub.at(max(hub.now, local(CNP, day + timedelta(days=1), 4)))
         _rosters(hub, edc, day, number)
         hub.on(minutes=10)
         wh = 100 + number

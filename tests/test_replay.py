@@ -165,9 +165,9 @@ def test_the_command_says_identical_and_the_counts_or_what_differs(
     assert kept.files(CHAMPION.id) != []
     kept.close()
     early = at_desk.ask(
-        "replay", "2013-03-10", "--edc", "cnp", "--as-known-at", "2013-03-11T08:15Z", "--json"
+        "replay", "2013-03-10", "--edc", "cnp", "--as-known-at", "2013-03-11T09:12Z", "--json"
     )
-    assert (early.code, early.json[0]["to"]) == (0, "2013-03-11T08:15:00Z")
+    assert (early.code, early.json[0]["to"]) == (0, "2013-03-11T09:12:00Z")
     assert 0 < early.json[0]["counts"]["drops"] < cnp["counts"]["drops"]
     flip(of_cnp(copied, "champion", ".lse.gz"))
     said = at_desk.ask("replay", "2013-03-10", "--edc", "cnp")

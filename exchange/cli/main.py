@@ -38,6 +38,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "exchange.cli.demo",
         "Play a whole night through real SFTP, in a new home, and say what happened.",
     ),
+    "diff": (
+        "exchange.cli.diff",
+        "Which readings of a usage day changed between two instants, by whom, and by how many kWh.",
+    ),
     "doctor": (
         "exchange.cli.doctor",
         "How a partner connects, whether it could now, what of it ends, and what a change would break.",

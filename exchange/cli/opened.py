@@ -4,6 +4,7 @@ import difflib
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TypeVar
 
 from config import log as log_setup
@@ -31,6 +32,19 @@ def stores(asked: Asked) -> Iterator[Stores]:
         yield opened
     finally:
         opened.close()
+
+
+@contextmanager
+def stores_of(asked: Asked, known_at: datetime | None) -> Iterator[Stores]:
+    """The stores of the home that was asked for; as they were known at an instant, if one is given."""
+    with stores(asked) as opened:
+        if known_at is None:
+            yield opened
+            return
+        from jobs.stores.as_known import as_known
+
+        with as_known(opened, known_at, now=asked.clock()) as then:
+            yield then
 
 
 def edc(opened: Stores, login: str) -> Partner:

@@ -135,6 +135,15 @@ def instant(_: click.Context, parameter: click.Parameter, said: str | None) -> d
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
+AS_KNOWN_AT = click.option(
+    "--as-known-at",
+    "known_at",
+    metavar="INSTANT",
+    callback=instant,
+    help="By what was known then, such as 2013-09-03T22:00Z; without a zone, UTC.",
+)
+
+
 def command(name: str, *examples: str) -> Callable[[Callable[..., int | None]], Command]:
     """Make a command of a function. It returns its exit code, or None for 0."""
     return click.command(name, cls=Command, examples=examples)

@@ -36,6 +36,7 @@ _NUMBER = re.compile(r"INTEGER|U?\w*INT|DECIMAL.*|DOUBLE|FLOAT")
     'meterhub query "select edc, usage_date, count(*), sum(wh_total) / 1000 as kwh from usage_current group by all"',
     "meterhub query \"select * from usage_as_of('2013-09-03T22:00Z') where account = '10443720000000001'\"",
     "meterhub query \"from intervals where usage_date = '2013-11-03'\" --parquet autumn.parquet",
+    'meterhub query --as-known-at 2013-09-03T22:00Z "from roster limit 5"',
     "meterhub query --csv - < question.sql",
 )
 @click.argument("question", metavar="SQL")
@@ -51,17 +52,27 @@ _NUMBER = re.compile(r"INTEGER|U?\w*INT|DECIMAL.*|DOUBLE|FLOAT")
     type=click.IntRange(min=0),
     help=f"The rows to give at most; 0: all. On a terminal {SHOWN}, else all, if not said.",
 )
-def command(asked: Asked, *, question: str, as_csv: bool, file: Path | None, limit: int | None) -> int | None:
+@options.AS_KNOWN_AT
+def command(
+    asked: Asked,
+    *,
+    question: str,
+    as_csv: bool,
+    file: Path | None,
+    limit: int | None,
+    known_at: datetime | None,
+) -> int | None:
     """Ask the lake and the ledger in SQL.
 
-    The question is DuckDB's SQL, or - to read it from standard input. Instants are given and shown in UTC.
+    The question is DuckDB's SQL, or - to read it from standard input. Instants are given and shown in UTC. With
+    --as-known-at every view shows what was known then: blocks, rosters and history.
     """
     if sum((as_csv, asked.json, file is not None)) > 1:
         raise click.UsageError("an answer has one form: --json, --csv or --parquet")
     text = sys.stdin.read() if question == "-" else question
     people = not (as_csv or asked.json or file)
     most = (SHOWN if people else 0) if limit is None else limit
-    with opened.stores(asked) as stores, views.ask(text, stores=stores) as answer:
+    with opened.stores_of(asked, known_at) as stores, views.ask(text, stores=stores) as answer:
         if file is not None:
             rows = _write(answer, file, most)
             asked.show({"file": str(file), "rows": rows}, f"{_rows(rows)} in {file}")

@@ -16,26 +16,42 @@ from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from exchange.needs import Need
 from exchange.tonight import OfEdc, OfEgs, Tonight
+from schemas import receipt
 
 _BAR = 8  # characters
 _SECONDS = 2.0  # between two looks
 
 
 @options.command(
-    "status", "meterhub status", "meterhub status --day 2013-09-02 --json", "meterhub status --watch"
+    "status",
+    "meterhub status",
+    "meterhub status --day 2013-09-02 --json",
+    "meterhub status --as-known-at 2013-09-03T22:00Z",
+    "meterhub status --watch",
 )
 @click.option(
     "--day", type=click.DateTime(["%Y-%m-%d"]), help="Another usage day than the one that is due tonight."
 )
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
-def command(asked: Asked, *, day: datetime | None, watch: bool) -> int:
+@options.AS_KNOWN_AT
+def command(asked: Asked, *, day: datetime | None, watch: bool, known_at: datetime | None) -> int:
     """Tonight at a glance: each EDC, each EGS, and what needs an operator.
 
-    Exit code 3 if anything does.
+    Exit code 3 if anything does. With --as-known-at, how it stood at an instant; what needed an operator then is
+    not told.
     """
+    if watch and known_at is not None:
+        raise click.UsageError("what was known then does not change: --watch is for now")
     if watch and asked.json:
         raise click.UsageError("--watch is for people; ask for --json as often as is wanted")
     of_day = None if day is None else day.date()
+    if known_at is not None:
+        with opened.stores_of(asked, known_at) as then:
+            stood = tonight.look(stores=then, now=known_at, day=of_day)
+        asked.show(
+            tonight.as_json(stood), Group(*_tables(stood)), f"As known at {receipt.instant(known_at)}."
+        )
+        return 0
     with opened.stores(asked) as stores:
 
         def look() -> tuple[Tonight, tuple[Need, ...], str]:
@@ -71,7 +87,7 @@ def _shown(seen: Tonight, needed: tuple[Need, ...], server: str) -> Group:
     return Group(*_parts(seen, needed, server))
 
 
-def _parts(seen: Tonight, needed: tuple[Need, ...], server: str) -> Iterator[RenderableType]:
+def _tables(seen: Tonight) -> Iterator[RenderableType]:
     if seen.edcs:
         columns = ("EDC", "usage day", "blocks of due", "", "deadline")
         yield show.table(columns, (_edc(edc) for edc in seen.edcs), tight=True)
@@ -90,6 +106,10 @@ def _parts(seen: Tonight, needed: tuple[Need, ...], server: str) -> Iterator[Ren
             "the oldest\nsince (UTC)",
         )
         yield show.table(headings, (_egs(egs) for egs in seen.egss), tight=True)
+
+
+def _parts(seen: Tonight, needed: tuple[Need, ...], server: str) -> Iterator[RenderableType]:
+    yield from _tables(seen)
     if server != "serving" and not any(need.code == "no-server" for need in needed):
         yield Text("No server is running on this home: meterhub serve")
     if needed:

@@ -193,6 +193,7 @@ def _by_key(tx: Connection, table: Table, key: Sequence[str], edc: str) -> dict[
 # Events that tell of other things, or of how the work went.
 _ASIDE = {
     "circumstances.noted",
+    "drop.arrived",
     "deadline.reported",
     "deadline.warned",
     "outbound.expired",

@@ -126,7 +126,7 @@ def _prepare(window: Window, place: Place, stores: Stores, replayed: Replayed) -
         twins = _twins(tx, window.edc.id)
     drops = twins | {act.drop_id for act in loads}
     wanted = as_of.Wanted(edc=window.edc.id, days=days | {window.day}, drops=drops)
-    scratch.lay_out(place, stores, circumstances={*under, last} - {""})
+    scratch.lay_out(place, stores, under={*under, last} - {""})
     scratch.seed(place, stores, edc=window.edc.id, until=window.after, wanted=wanted)
     for name in sorted(under):
         replayed.notes += _other_software(stores, name)
@@ -135,7 +135,7 @@ def _prepare(window: Window, place: Place, stores: Stores, replayed: Replayed) -
 
 def _other_software(stores: Stores, name: str) -> list[str]:
     with stores.ledger.read() as tx:
-        then = scratch.noted(tx, name)["software"]
+        then = circumstances.noted(tx, name)["software"]
     now = circumstances.software()
     return [
         f"{one} was {then.get(one, 'not there')} then and is {now.get(one, 'not there')} now"

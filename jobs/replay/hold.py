@@ -57,7 +57,7 @@ def _rows(window: Window, world: World, replayed: Replayed, *, same_software: bo
     path = world.place.root / "recorded.sqlite"
     shutil.copyfile(world.place.empty_ledger, path)
     with world.real.ledger.read() as real, scratch.by_hand(path) as recorded, world.place.hand() as again:
-        as_of.copy(real, recorded, until=window.until, wanted=world.wanted)
+        as_of.copy(real, recorded, until=as_of.Until(event_id=window.until), wanted=world.wanted)
         count, found = compare.rows(again, recorded, edc=world.edc, same_software=same_software)
     replayed.counts["rows"] += count
     replayed.differences += found

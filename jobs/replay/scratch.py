@@ -17,11 +17,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, delete, func, insert, select, text
 
-from config import settings_file
 from config.home import Home
 from config.partners_folder import PartnersFolder
 from config.settings import Settings
 from jobs.replay.acts import PIVOTS, Row
+from jobs.stores import circumstances
 from jobs.stores.archive import Archive
 from jobs.stores.lake import Lake
 from jobs.stores.ledger import SAID, Ledger, as_of, engines
@@ -154,10 +154,9 @@ class Place:
     def open(self, under: str, ledger: ScratchLedger | None = None) -> Stores:
         """The stores of the scratch home, with the settings and partners of those circumstances."""
         folder = self.circumstances(under)
-        file = folder / "meterhub.toml"
-        return Stores(
+        stores = Stores(
             home=self.home,
-            settings=settings_file.read(file.read_text(encoding="utf-8"), Settings, name=str(file)),
+            settings=Settings(),
             partners=PartnersFolder(folder / "partners"),
             ledger=ledger or ScratchLedger(self.ledger_url),
             lake=Lake(self.home.lake),
@@ -165,6 +164,7 @@ class Place:
             mailboxes=Mailboxes(self.home.sftp_root),
             owner=Owner(self.home.locks),
         )
+        return circumstances.under(stores, folder)
 
     @contextmanager
     def opened(self, under: str, ledger: ScratchLedger | None = None) -> Iterator[Stores]:
@@ -195,29 +195,15 @@ def by_hand(file: Path) -> Iterator[Connection]:
         yield tx
 
 
-def lay_out(place: Place, real: Stores, *, circumstances: Collection[str]) -> None:
+def lay_out(place: Place, real: Stores, *, under: Collection[str]) -> None:
     """Make the folders of the home, an empty ledger, and the settings and partners of each circumstances."""
     place.home.lay_out()
     shutil.copyfile(place.empty_ledger, place.home.ledger_file)
     with real.ledger.read() as tx:
-        said = {name: noted(tx, name) for name in circumstances}
+        said = {name: circumstances.noted(tx, name) for name in under}
     for name, content in said.items():
-        folder = place.circumstances(name)
-        (folder / "partners").mkdir(parents=True)
-        (folder / "meterhub.toml").write_text(content["settings"] + "\n", encoding="utf-8")
-        files: dict[str, str] = dict(content["partners"])
-        files |= {f"{one}.toml": "left out =" for one in content["left_out"]}
-        for file, words in files.items():
-            (folder / "partners" / file).write_text(words, encoding="utf-8")
+        circumstances.write(content, place.circumstances(name))
         _as_a_home(place, content)
-
-
-def noted(tx: Connection, name: str) -> dict[str, Any]:
-    """The circumstances of that name, in full (jobs.stores.circumstances.of)."""
-    event = tables.event
-    query = select(event.c.details).where((event.c.about == name) & (event.c.name == "circumstances.noted"))
-    said: dict[str, Any] = tx.execute(query).scalars().one()
-    return said
 
 
 def _as_a_home(place: Place, last: dict[str, Any]) -> None:
@@ -230,11 +216,23 @@ def _as_a_home(place: Place, last: dict[str, Any]) -> None:
 def seed(place: Place, real: Stores, *, edc: str, until: int, wanted: as_of.Wanted) -> None:
     """Copy the ledger as of event `until`, and link the files it names."""
     with real.ledger.read() as source, place.hand() as target:
-        as_of.copy(source, target, until=until, wanted=wanted)
+        as_of.copy(source, target, until=as_of.Until(event_id=until), wanted=wanted)
         # What was on its way is begun anew when its turn comes.
         target.execute(delete(tables.drop).where(tables.drop.c.stage.not_in([str(one) for one in ENDED])))
+        _arrivals(source, target, wanted.drops)
         _numbers_of_others(source, target, edc=edc, until=until)
         _link(target, place, real)
+
+
+def _arrivals(source: Connection, target: Connection, drops: Collection[str]) -> None:
+    """In which order uploads ended: syncs are put in order by that."""
+    event = tables.event
+    of_syncs = target.execute(select(tables.sync_part.c.drop_id)).scalars()
+    wanted = sorted({*drops, *of_syncs})
+    for start in range(0, len(wanted), 500):
+        some = event.c.about.in_(wanted[start : start + 500]) & (event.c.name == "drop.arrived")
+        for row in source.execute(select(event).where(some)).mappings():
+            target.execute(insert(event).values(dict(row)))
 
 
 def _numbers_of_others(source: Connection, target: Connection, *, edc: str, until: int) -> None:

@@ -10,15 +10,19 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select
 
+from config import settings_file
 from config.partners import Partner
+from config.partners_folder import PartnersFolder
 from config.settings import Settings
 from jobs.stores.ledger import events
+from jobs.stores.ledger.as_of import Until
 from jobs.stores.opened import Stores
 from schemas import tables
 
@@ -46,6 +50,40 @@ def of(stores: Stores) -> dict[str, Any]:
         "left_out": sorted(partners.left_out),
         "software": dict(software()),
     }
+
+
+def last(tx: Connection, *, until: Until) -> dict[str, Any] | None:
+    """What had been noted last, in full (`of`); None if nothing had been done by then."""
+    event = tables.event
+    where = (event.c.name == "circumstances.noted") & until.earlier
+    query = select(event.c.details).where(where).order_by(event.c.id.desc()).limit(1)
+    return tx.execute(query).scalar_one_or_none()
+
+
+def noted(tx: Connection, name: str) -> dict[str, Any]:
+    """The circumstances of that name, in full (`of`)."""
+    event = tables.event
+    query = select(event.c.details).where((event.c.about == name) & (event.c.name == "circumstances.noted"))
+    said: dict[str, Any] = tx.execute(query).scalars().one()
+    return said
+
+
+def write(said: Mapping[str, Any], folder: Path) -> None:
+    """Put circumstances into files, as a home has them: meterhub.toml, and partners/."""
+    (folder / "partners").mkdir(parents=True)
+    (folder / "meterhub.toml").write_text(said["settings"] + "\n", encoding="utf-8")
+    files: dict[str, str] = dict(said["partners"])
+    files |= {f"{one}.toml": "left out =" for one in said["left_out"]}
+    for file, words in files.items():
+        (folder / "partners" / file).write_text(words, encoding="utf-8")
+
+
+def under(stores: Stores, folder: Path) -> Stores:
+    """The stores with the settings that decide, and the partners, of circumstances in files."""
+    file = folder / "meterhub.toml"
+    then = settings_file.read(file.read_text(encoding="utf-8"), Settings, name=str(file))
+    settings = replace(stores.settings, **{name: getattr(then, name) for name in DECIDE})
+    return replace(stores, settings=settings, partners=PartnersFolder(folder / "partners"))
 
 
 @functools.cache

@@ -48,6 +48,25 @@ def last_event(tx: Connection, instant: datetime) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Until:
+    """Where the history is cut: after an event, in the order of what was done; or after an instant."""
+
+    event_id: int = 0
+    instant: datetime | None = None
+
+    @property
+    def earlier(self) -> ColumnElement[bool]:
+        """Of events: whether they had happened."""
+        event = tables.event.c
+        return event.id <= self.event_id if self.instant is None else event.at <= self.instant
+
+    @property
+    def later(self) -> ColumnElement[bool]:
+        """Of events: whether they had not."""
+        return ~self.earlier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which rows are copied: of one EDC, of its lake's files those of these usage days, of its drops those
     that files and syncs name, and these; with `edc` empty, all.
@@ -68,14 +87,14 @@ class Wanted:
 class _Later:
     """What happened after the event: by event name, what each was about, in order."""
 
-    until: int
+    until: Until
     events: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     of_subject: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def read(cls, tx: Connection, until: int) -> "_Later":
+    def read(cls, tx: Connection, until: Until) -> "_Later":
         later = cls(until)
-        for row in _rows(tx, tables.event, tables.event.c.id > until):
+        for row in _rows(tx, tables.event, until.later):
             later.events[row["name"]].append(row)
             later.of_subject[row["about"]].append(row)
         return later
@@ -84,8 +103,8 @@ class _Later:
         return {row["about"] for name in names for row in self.events[name]}
 
 
-def copy(source: Connection, target: Connection, *, until: int, wanted: Wanted | None = None) -> None:
-    """Write into an empty ledger what another one held after event `until`.
+def copy(source: Connection, target: Connection, *, until: Until, wanted: Wanted | None = None) -> None:
+    """Write into an empty ledger what another one held when its history had come so far.
 
     Claims, runs of jobs and failures are not copied: they say what goes on, not what is known.
     """
@@ -115,7 +134,7 @@ def copy(source: Connection, target: Connection, *, until: int, wanted: Wanted |
         _put(target, table, rows)
     _put(target, tables.verdict, _verdicts(source, later, wanted))
     if not wanted.edc:
-        _put(target, tables.event, _rows(source, tables.event, tables.event.c.id <= until))
+        _put(target, tables.event, _rows(source, tables.event, until.earlier))
 
 
 def _rows(tx: Connection, table: Table, where: ColumnElement[bool]) -> Iterator[Row]:
@@ -192,9 +211,9 @@ def arrived_at(of_drop: Iterable[Row]) -> datetime:
     return at
 
 
-def _events(tx: Connection, about: str, *, until: int, kind: str) -> list[Row]:
+def _events(tx: Connection, about: str, *, until: Until, kind: str) -> list[Row]:
     event = tables.event
-    where = (event.c.about == about) & (event.c.id <= until) & event.c.name.startswith(kind)
+    where = (event.c.about == about) & until.earlier & event.c.name.startswith(kind)
     return list(_rows(tx, event, where))
 
 
@@ -255,12 +274,12 @@ def _parts(tx: Connection, later: _Later, syncs: set[str], drops: set[str]) -> I
         yield from parts.values()
 
 
-def _part_before(tx: Connection, sync_id: str, number: int, until: int) -> Row | None:
+def _part_before(tx: Connection, sync_id: str, number: int, until: Until) -> Row | None:
     drop, event = tables.drop, tables.event
     query = (
         select(event)
         .join(drop, drop.c.id == event.c.about)
-        .where((drop.c.sync_id == sync_id) & (event.c.name == "drop.loaded") & (event.c.id <= until))
+        .where((drop.c.sync_id == sync_id) & (event.c.name == "drop.loaded") & until.earlier)
         .order_by(event.c.id.desc())
     )
     for row in tx.execute(query).mappings():
@@ -317,25 +336,25 @@ def _outbound(tx: Connection, later: _Later, wanted: Wanted, publications: set[s
         yield row
 
 
-def _was_due(tx: Connection, key: tuple[str, str], until: int, edc: str) -> bool:
+def _was_due(tx: Connection, key: tuple[str, str], until: Until, edc: str) -> bool:
     """Whether a file that was withdrawn by then was still to be written again."""
     event = tables.event
     taken = _of_file(tx, key, "outbound.withdrawn", until)
     if not taken or not taken[0]["details"]["rewrite"]:
         return False
     where = (event.c.name == "publication.recorded") & (event.c.partner == edc)
-    between = where & (event.c.id > taken[0]["id"]) & (event.c.id <= until)
+    between = where & (event.c.id > taken[0]["id"]) & until.earlier
     return not any(row["details"].get("replaces") for row in _rows(tx, event, between))
 
 
-def _was_fetched(tx: Connection, key: tuple[str, str], until: int) -> bool:
+def _was_fetched(tx: Connection, key: tuple[str, str], until: Until) -> bool:
     return any(row["details"]["whole"] for row in _of_file(tx, key, "outbound.collected", until))
 
 
-def _of_file(tx: Connection, key: tuple[str, str], name: str, until: int) -> list[Row]:
+def _of_file(tx: Connection, key: tuple[str, str], name: str, until: Until) -> list[Row]:
     event = tables.event
     where = (event.c.about == key[1]) & (event.c.partner == key[0]) & (event.c.name == name)
-    return list(_rows(tx, event, where & (event.c.id <= until)))
+    return list(_rows(tx, event, where & until.earlier))
 
 
 def _collections(tx: Connection, later: _Later, wanted: Wanted) -> Iterator[Row]:
@@ -369,9 +388,7 @@ def _held(
     seq = dict(tx.execute(select(file.c.id, file.c.load_seq).where(wanted.of(file.c.edc))).all())
     rows = []
     for row in _rows(tx, held, wanted.of(held.c.edc)):
-        if seq[row["lake_file_id"]] > looked[row["edc"]] or (
-            wanted.edc and row["lake_file_id"] not in lake_files
-        ):
+        if row["lake_file_id"] not in lake_files or seq[row["lake_file_id"]] > looked[row["edc"]]:
             continue
         at = first.get(row["edc"])
         given_later = row["release"] in recorded if row["release"].startswith("P") else (
