@@ -6,19 +6,29 @@ Who logs in over it is `login.py`'s to say.
 import asyncio
 import inspect
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import asyncssh
 
 from exchange import algorithms, certificates
 from exchange.algorithms import Spoken
 
-if TYPE_CHECKING:
-    from exchange.login import Login
-
 _IGNORE = 2  # RFC 4253, section 11.2
 _BUFFER = 256 * 1024  # bytes of answers that may wait for the network before a session is held back
 PARTING = 1.0  # seconds that a client has to hear why it is sent away
+
+
+class Login(Protocol):
+    """What a connection asks of, and tells, whoever knows the partners."""
+
+    is_clogged: bool
+
+    def signatures(self) -> tuple[str, ...]: ...
+    def validate_certificate(self, username: str, blob: bytes) -> asyncssh.SSHKey | None: ...
+    def welcomes(self, signature: str) -> bool: ...
+    def failed(self) -> None: ...
+    def speaks(self, spoken: Spoken) -> None: ...
+    def unclog(self) -> None: ...
 
 
 class Parting:
@@ -45,7 +55,7 @@ class Parting:
 class Connection(asyncssh.SSHServerConnection):
     """The library's connection; counts tries, takes no SHA-1 signature, pushes back, and parts gently."""
 
-    login: "Login"
+    login: Login
     spoken = Spoken()  # what was agreed on last
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
