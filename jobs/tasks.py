@@ -23,7 +23,7 @@ from jobs import pipeline
 from jobs.pipeline import Clock
 from jobs.steps import checksum, deadline, publish
 from jobs.stores.attempts import Turn, attempt
-from jobs.stores.ledger import runs, syncs
+from jobs.stores.ledger import outbox, runs, syncs
 from jobs.stores.opened import Stores
 from schemas.usage_day import UsageDay
 
@@ -107,8 +107,14 @@ class Slot:
         return f"{self.edc}@{self.at.isoformat()}"
 
 
+def _is_owed(edc: str, opened: Stores) -> bool:
+    """Whether files are recorded that have not appeared, or withdrawn that are not written again."""
+    with opened.ledger.read() as tx:
+        return bool(outbox.unfinished(tx, edc) or outbox.rewrites_due(tx, edc=edc))
+
+
 def publish_slot(root: Path, slot: Slot, clock: Clock) -> str:
-    """The publication of a slot, once. The kind of outcome."""
+    """The publication of a slot, once; and another when one was cut off since. The kind of outcome."""
     opened = stores(root)
     edc = opened.partners.current().get(slot.edc)
     if edc is None:
@@ -121,6 +127,8 @@ def publish_slot(root: Path, slot: Slot, clock: Clock) -> str:
         return None if isinstance(outcome, publish.Busy) else {"outcome": type(outcome).__name__}
 
     said = once("publish", slot.key, work, opened=opened, clock=clock)
+    if said == "Done" and _is_owed(edc.id, opened):
+        said = type(publish.publish(edc, stores=opened, now=clock())).__name__
     _let_in(edc.id, root, clock)
     return said
 

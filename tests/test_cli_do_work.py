@@ -155,9 +155,12 @@ def test_a_sweep_that_stops_with_an_error_is_told_and_the_next_one_comes_all_the
     inbound.parent.mkdir(parents=True)
     inbound.write_text("in the way")
     hub.schedule.start()  # begins with a sweep
-    (failed,) = poll("it is told", hub.failures)
-    assert (failed["event"], failed["task"]) == ("work.failed", "sweep")
+    (failed, *_) = poll("it is told", hub.failures)
+    assert (failed["event"], failed["task"]) == ("work.failed", "sweep:adopt/cnp")
     assert "FileExistsError" in failed["exception"]
+    hub.close()  # when that sweep is over
+    hub.failures()
+    hub.open()
     inbound.unlink()
     file = NIGHT.bucket_of(CNP, 0)
     drop = hub.arrive("cnp", file.name, file.content)

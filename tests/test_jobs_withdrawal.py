@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 
 from hub_fixtures import CNP, PPL, Hub
+from jobs import pipeline
+from jobs.steps import sync
+from jobs.stores import layout
+from jobs.stores.ledger import claims, syncs
+from jobs.stores.ledger.claims import Owner
 from jobs_fixtures import (
     BLUEBONNET,
     CHAMPION,
@@ -18,6 +23,8 @@ from jobs_fixtures import (
     manifests_of,
     send,
     send_sync,
+    sync_name,
+    sync_part,
 )
 from sync_fixtures import DAY, OPEN, TODAY, a_night, laid, read, states
 
@@ -201,3 +208,24 @@ def test_what_was_superseded_meanwhile_is_not_written_again_behind_its_successor
     hub.on(days=1)
     send_sync(hub, {"A": CHAMPION.duns, "C": CHAMPION.duns})
     assert found(hub, CHAMPION.id) == [new.read(CNP), old[2].read(CNP)]
+
+
+def test_a_withdrawn_file_that_a_crash_left_unwritten_is_written_again_by_the_next_sweep(hub: Hub) -> None:
+    """The hub died when the sync was in force, and this slot's publication was made before."""
+    a_night(hub, {"A": CHAMPION.duns, "B": CHAMPION.duns})
+    hub.sweep()
+    part = sync_part({"A": CHAMPION.duns, "B": KEYSTONE.duns}, as_of=TODAY)
+    drop = hub.arrive(CNP.id, sync_name(hub), part)
+    other = Owner(hub.home.locks)
+    with claims.claimed(hub.stores.ledger, layout.claim_key(CNP.id), owner=other, now=hub.now):
+        pipeline.advance(drop.id, stores=hub.stores, clock=hub.schedule.clock)  # it waits for its turn
+    other.close()
+    with hub.stores.ledger.read() as tx:
+        complete = syncs.get(tx, hub.drop(drop.id).sync_id)
+    sync.settle(complete, edc=hub.partner(CNP.id), stores=hub.stores, now=hub.now)
+    assert laid(hub, CHAMPION) == []
+    hub.sweep()
+    assert accounts_found(hub, CHAMPION.id) == ["A"]
+    before = laid(hub, CHAMPION)
+    hub.sweep()
+    assert laid(hub, CHAMPION) == before

@@ -1,0 +1,88 @@
+"""What failed too often, as an operator meets it: status, drops --parked, retry; and sweep while nothing can be done."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from cli_do_fixtures import Operator
+from hub_fixtures import CNP, Hub
+from jobs_fixtures import CHAMPION, Cut, interval_name, lse, send_sync
+from schemas.drop import Drop, Outcome, Stage
+
+DAY = date(2013, 9, 2)
+
+
+@pytest.fixture
+def operator(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Operator:
+    return Operator(capsys, monkeypatch)
+
+
+@pytest.fixture
+def parked(hub: Hub) -> tuple[Drop, Path]:
+    """A drop that is parked, and what lies in its way."""
+    send_sync(hub, {"A": CHAMPION.duns})
+    obstacle = hub.home.lake / "usage"
+    obstacle.touch()
+    drop = hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
+    for _ in range(3):
+        hub.sweep()
+    assert len(hub.failures()) == 3
+    return drop, obstacle
+
+
+def test_what_is_parked_is_named_with_its_reason_and_what_to_run(
+    hub: Hub, operator: Operator, parked: tuple[Drop, Path]
+) -> None:
+    drop, _ = parked
+    status = operator.asks(hub.home.root, hub.now, "status", code=3)
+    (need,) = [need for need in status["needs"] if need["code"] == "parked"]
+    assert need["partner"] == CNP.id
+    assert need["run"] == f"meterhub retry {drop.id}"
+    assert f"{drop.id} failed 3 times and is parked: " in need["what"]
+    assert "drops-wait" not in {need["code"] for need in status["needs"]}
+    (listed,) = operator.asks(hub.home.root, hub.now, "drops", "--parked")
+    assert (listed["id"], listed["stage"]) == (drop.id, "accepted")
+    assert listed["parked"] in need["what"]
+    assert f"meterhub retry {drop.id}" in operator.reads(hub.home.root, hub.now, "drops", "--parked")
+    swept = operator.asks(hub.home.root, hub.now, "sweep")
+    assert {"about": drop.id, "outcome": "left alone, it has failed too often: meterhub status"} in swept[
+        "drop"
+    ]
+
+
+def test_a_retry_does_it_at_once_and_says_how_it_went(
+    hub: Hub, operator: Operator, parked: tuple[Drop, Path]
+) -> None:
+    drop, obstacle = parked
+    (again,) = operator.asks(hub.home.root, hub.now, "retry", drop.id, "--by", "maria", code=1)
+    assert "FileExistsError" in again["error"] or "NotADirectoryError" in again["error"]
+    told = operator.asks(hub.home.root, hub.now, "retry", drop.id, code=1)  # it has two tries left
+    assert told["error"]["code"] == "not-parked"
+    for _ in range(2):
+        hub.sweep()
+    assert len(hub.failures()) == 2
+    obstacle.unlink()
+    (done,) = operator.asks(hub.home.root, hub.now, "retry", "--all")
+    assert (done["about"], done["outcome"], done["error"]) == (drop.id, "loaded", "")
+    assert hub.drop(drop.id).outcome is Outcome.ACCEPTED
+    assert hub.events("work.retried")[0]["details"]["by"] == "maria"
+    assert operator.asks(hub.home.root, hub.now, "retry", "--all") == []
+    assert operator.asks(hub.home.root, hub.now, "drops", "--parked") == []
+
+
+def test_whoever_asks_for_a_retry_says_of_what(hub: Hub, operator: Operator) -> None:
+    assert "say which, or --all" in operator.reads(hub.home.root, hub.now, "retry", code=2)
+    assert "nothing is parked" in operator.reads(hub.home.root, hub.now, "retry", "D130903-00001", code=1)
+
+
+def test_a_sweep_says_why_nothing_is_done_while_the_disk_is_full(
+    make_hub: Callable[..., Hub], operator: Operator
+) -> None:
+    hub = make_hub(f"[storage]\nmin_free_bytes = {1 << 50}\n")
+    drop = hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
+    swept = operator.asks(hub.home.root, hub.now, "sweep", code=3)
+    assert [one["code"] for one in swept["waits_for"]] == ["disk-full"]
+    assert "Nothing is loaded or published" in operator.reads(hub.home.root, hub.now, "sweep", code=3)
+    assert hub.drop(drop.id).stage is Stage.ARRIVED
