@@ -41,7 +41,7 @@ check: $(READY) ## lint, types and which way imports run
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(READY) ## how fast a hub is, beside a bare script, DuckDB and Polars; ONLY=night, uploads, syncs, questions or years
+bench: $(READY) ## how fast a hub is, beside a bare script, DuckDB and Polars; ONLY=night, uploads, doors, syncs, questions or years
 	$(BIN)/python tests/bench/ratios.py $(if $(ONLY),--only $(ONLY))
 
 texas: $(READY) ## a whole night of 7 million meters, with what it took; N=500000 is a smaller one, SFTP=1 comes by SFTP

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import date
@@ -129,6 +130,26 @@ def _ratios(here: Path, *options: str) -> list[dict[str, Any]]:
 def test_the_table_has_a_ratio_for_every_peer(tmp_path: Path) -> None:
     lines = _ratios(tmp_path, "--only", "night", "--only", "questions")
     assert {line["peer"] for line in lines} >= {"bare script", "Polars", "DuckDB, null padding"}
+
+
+def _has_sshd() -> bool:
+    """Which has to be started by root."""
+    return os.getuid() == 0 and shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") is not None
+
+
+@pytest.mark.skipif(not LONG, reason="half a minute: METERHUB_TESTS=long")
+@needs("sftp", "ssh-keygen")
+@pytest.mark.skipif(not _has_sshd(), reason="no sshd that could be started")
+def test_the_doors_are_measured_beside_openssh(tmp_path: Path) -> None:
+    lines = _ratios(tmp_path, "--only", "doors")
+    assert {line["peer"] for line in lines} == {"OpenSSH's internal-sftp"}
+    assert [line["what"].split()[0] for line in lines] == [
+        *["upload", "download"] * 3,
+        "10",
+        "10",
+        "MiB",
+        "list",
+    ]
 
 
 @pytest.mark.skipif(not LONG, reason="half a minute: METERHUB_TESTS=long")

@@ -15,13 +15,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 from load import EDC, Took
+from pair import Pair
 from sqlalchemy import insert
 
 from config import partner_file, settings
@@ -70,9 +72,6 @@ class Size:
     logins: int = 200
     sessions: int = 1000
     names: int = 100_000
-
-
-FULL = Size()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -352,79 +351,68 @@ def listing(side: Side) -> Took:
     return transfer(side, side.egs, [[f"ls -lf {side.outbound}"]])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What both sides took for one thing, in each run; `at_most`: what the hub's share of the other's may be."""
-
-    what: str
-    at_most: float
-    hub: list[Took] = field(default_factory=list)
-    other: list[Took] = field(default_factory=list)
+PEER = "OpenSSH's internal-sftp"
+UP, DOWN, SMALL, LOGINS, MEMORY = 1 / 1.2, 1.0, 1 / 0.95, 1 / 5, 1 / 25  # of the other's time, or memory
 
 
-UP, DOWN, SMALL = 1 / 1.2, 1.0, 1 / 0.95
+def measured(*, accounts: int, runs: int) -> list[Pair]:
+    """Everything, turn about, with all files in memory. Of few `accounts`, a little of everything."""
+    size = Size() if accounts > 1000 else Size(files=(4,), small=4, logins=10, sessions=10, names=500)
+    with tempfile.TemporaryDirectory(dir=_in_memory(), prefix="bench-doors-") as folder:
+        return list(_measured(Path(folder), runs=runs, size=size))
 
 
-def measure(folder: Path, *, runs: int, size: Size = FULL) -> list[Measured]:
-    """Everything, turn about; the first run of each warms up and does not count, unless there is only one."""
-    sources, fetched = folder / "sources", Path(tempfile.mkdtemp(dir=_memory_disk(), prefix="bench-"))
+def _measured(folder: Path, *, runs: int, size: Size) -> Iterator[Pair]:
+    sources, fetched = folder / "sources", folder / "fetched"
     sources.mkdir()
-    big = {f"{mib}.bin": mib * MIB for mib in size.files}
-    small = {f"small-{n:03}.bin": MIB for n in range(size.small)}
-    many = [f"empty-{n:06}.lse.gz" for n in range(size.names)]
+    fetched.mkdir()
+    big = {f"{mib}.bin": mib for mib in size.files}
+    small = [f"small-{n:03}.bin" for n in range(size.small)]
     block = os.urandom(MIB)
-    for name, length in (big | small).items():
-        (sources / name).write_bytes(block * (length // MIB))
-    lines: dict[str, Measured] = {}
-    try:
-        with served(folder, [*big, *small]) as sides:
-            outbound = Path(sides[1].outbound)
-            for name in big | small:
-                (outbound / name).hardlink_to(sources / name)
+    for name, mib in [*big.items(), *((name, 1) for name in small)]:
+        (sources / name).write_bytes(block * mib)
+    with served(folder, [*big, *small]) as sides:
+        outbound = Path(sides[1].outbound)
+        for source in sources.iterdir():
+            (outbound / source.name).hardlink_to(source)
 
-            def turns(what: str, at_most: float, ask: Callable[[Side], Took], times: int = runs) -> None:
-                line = lines.setdefault(what, Measured(what=what, at_most=at_most))
-                for run in range(times):
-                    for kept, side in ((line.hub, sides[0]), (line.other, sides[1]))[:: 1 if run % 2 else -1]:
-                        kept.append(ask(side))
+        def turns(what: str, at_most: float, ask: Callable[[Side], Took], times: int = runs) -> Pair:
+            line = Pair(what=what, peer=PEER, at_most=at_most)
+            for run in range(times):
+                both = [(line.hub, sides[0]), (line.other, sides[1])]
+                for kept, side in both if run % 2 else both[::-1]:
+                    kept.append(ask(side))
+            return line
 
-            some = list(small)
-            turns("", 1, lambda side: puts(side, [sources / one for one in some[:20]], at_once=1), 1)
-            for name in big:
-                mib = big[name] // MIB
-                turns(f"upload {mib} MiB", UP, lambda side, n=name: puts(side, [sources / n], at_once=1))
-                turns(f"download {mib} MiB", DOWN, lambda side, n=name: gets(side, [n], fetched, at_once=1))
-            for at_once in (1, 4):
-                over = f"of 1 MiB, {at_once} connection{'s' if at_once > 1 else ''}"
-                files = [sources / one for one in some]
-                turns(
-                    f"upload {len(some)} {over}", SMALL, lambda side, n=at_once: puts(side, files, at_once=n)
-                )
-                turns(
-                    f"download {len(some)} {over}",
-                    SMALL,
-                    lambda side, n=at_once: gets(side, some, fetched, at_once=n),
-                )
-            turns(f"{size.logins} logins", 1 / 5, lambda side: logins(side, size.logins))
-            held = Measured(what=f"MiB held by {size.sessions} sessions", at_most=1 / 25)
+        paths = [sources / name for name in small]
+        turns("", 1, partial(puts, files=paths[:20], at_once=1), 1)  # warms up
+        for name, mib in big.items():
+            yield turns(f"upload {mib} MiB", UP, partial(puts, files=[sources / name], at_once=1))
+            yield turns(f"download {mib} MiB", DOWN, partial(gets, names=[name], folder=fetched, at_once=1))
+        for at_once, over in ((1, "one connection"), (4, "four")):
+            yield turns(
+                f"upload {len(small)} MiB, a file each, {over}",
+                SMALL,
+                partial(puts, files=paths, at_once=at_once),
+            )
+            asked = partial(gets, names=small, folder=fetched, at_once=at_once)
+            yield turns(f"download {len(small)} MiB, a file each, {over}", SMALL, asked)
+        yield turns(f"{size.logins} logins", LOGINS, partial(logins, count=size.logins))
+        held = Pair(what=f"MiB held by {size.sessions} sessions", peer=PEER, at_most=MEMORY)
 
-            def crowd(side: Side) -> Took:
-                took, memory = sessions(side, size.sessions, some[0])
-                (held.hub if side is sides[0] else held.other).append(memory)
-                return took
+        def crowd(side: Side) -> Took:
+            took, memory = sessions(side, size.sessions, small[0])
+            (held.hub if side is sides[0] else held.other).append(memory)
+            return took
 
-            turns(f"{size.sessions} sessions that list and fetch 1 MiB", 1.0, crowd, 1)
-            lines["held"] = held
-            for name in many:
-                (outbound / name).touch()
-            turns(f"list {size.names:,} names", 1.0, listing)
-    finally:
-        shutil.rmtree(fetched)
-    del lines[""]
-    return list(lines.values())
+        yield turns(f"{size.sessions} sessions that list and fetch 1 MiB", 1.0, crowd, 1)
+        yield held
+        for n in range(size.names):
+            (outbound / f"empty-{n:06}.lse.gz").touch()
+        yield turns(f"list {size.names:,} names", 1.0, listing)
 
 
-def _memory_disk() -> Path | None:
-    """Where clients put what they fetch: in memory, if there is such a place."""
+def _in_memory() -> Path | None:
+    """Where files are in memory, if there is such a place: disks are not what is compared."""
     place = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-    return place if place.is_dir() and os.access(place, os.W_OK) else None
+    return place if os.access(place, os.W_OK) else None

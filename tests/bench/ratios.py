@@ -24,6 +24,7 @@ import click
 import duckdb
 import history
 import load
+import openssh
 import peers
 import pyarrow.compute as pc
 import switches
@@ -221,9 +222,14 @@ def three_years(folder: Path, *, accounts: int, runs: int, nights: int = NIGHTS)
     )
 
 
+def through_doors(_: Path, *, accounts: int, runs: int) -> list[Pair]:
+    return openssh.measured(accounts=accounts, runs=runs)
+
+
 GROUPS: dict[str, Callable[..., list[Pair]]] = {
     "night": night,
     "uploads": by_sftp,
+    "doors": through_doors,
     "syncs": rosters,
     "questions": questions,
     "years": three_years,
