@@ -144,8 +144,10 @@ class Doors:
         made = Connection(asyncio.get_running_loop(), self._options_at(address))
         transport.set_protocol(made)
         made.connection_made(transport)
-        made.login.address = address
-        self._logins.add(made.login)
+        login = made.get_owner()
+        assert isinstance(login, Login)
+        login.address = address
+        self._logins.add(login)
         self._parting.add(made)
         self._addresses[address] += 1
         return made
