@@ -14,6 +14,7 @@ from jobs.stores.ledger.events import Head, Link
 from schemas import tables
 
 Rows = list[Row[Any]]
+_FOLDERS = {name: folder for folder, name in events.PAPERS.items()} | {events.SHEET: "reports"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class Told:
         self.lake |= said.get("lake", {})
 
     def on_paper(self, link: Link, said: Mapping[str, Any]) -> None:
-        folder = next(folder for folder, name in events.PAPERS.items() if name == link.name)
+        folder = _FOLDERS[link.name]
         paper = Paper(partner=link.partner, folder=folder, name=said["file"], sha256=said["sha256"], about=link.about)  # fmt: skip
         self.papers[paper.partner, folder, paper.name] = paper
 
@@ -92,6 +93,7 @@ _HEARD: Mapping[str, Callable[[Told, Link, Mapping[str, Any]], None]] = {
     "receipt.laid": Told.on_paper,
     "report.laid": Told.on_paper,
     "manifest.laid": Told.on_paper,
+    "sheet.laid": Told.on_paper,
     "outbound.recorded": Told.on_recorded,
     "config.noted": Told.on_config,
     "chain.sealed": Told.on_sealed,

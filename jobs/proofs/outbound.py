@@ -88,8 +88,7 @@ class Files:
         for row in sorted(self.known.outbound, key=lambda row: row.sync_id):
             path = self.place.mailbox(row.egs, "outbound") / row.name
             where = self.place.named(path)
-            if row.state != "recorded":
-                yield Look(check=Check.OUTBOUND, where=where, look=partial(self._file, row, path, where))
+            yield Look(check=Check.OUTBOUND, where=where, look=partial(self._file, row, path, where))
             if not row.contents:
                 continue  # of a ledger that was made again: the list is not known
             contents = self.place.home.state / row.contents
@@ -99,7 +98,9 @@ class Files:
 
     def _file(self, row: Any, path: Path, where: str) -> Iterator[Finding]:
         claim = f"outbound:{row.edc}"
-        if row.state != "laid-out":
+        if row.state == "recorded" and not path.exists():
+            return  # it is to appear yet
+        if row.state not in ("recorded", "laid-out"):
             if path.exists():
                 what = f"it is {row.state}, and lies there still"
                 do = f"take it away at once: rm {where}"
