@@ -210,22 +210,48 @@ def _suspense(days: list[_Day], sync: Sync | None, *, stores: Stores) -> int:
 
 
 def _standing(files: list[LakeFile], blocks: pa.Table, stores: Stores) -> tuple[pa.Table, pa.Table]:
+    """What stands for the accounts of these blocks. Readings that cannot be the same are null: a day's total
+    is another in nearly every new version, and they are most of what there would be to read.
+    """
     accounts = pc.unique(blocks["account"])
-    whole = ("account", "channel", "version", "stamp", *block.CONTENT)
+    totals = _totals(blocks)
     kinds: dict[str, list[pa.Table]] = {"usage": [], "affirmed": []}
     for file in files:
-        columns = whole if file.kind == "usage" else _KEY
-        kinds[file.kind].append(stores.lake.read_accounts(file.path, columns=columns, accounts=accounts))
+        columns = _WITHOUT_READINGS if file.kind == "usage" else _KEY
+        rows = stores.lake.read_accounts(file.path, columns=columns, accounts=accounts)
+        if file.kind == "usage":
+            rows = rows.append_column("wh", _readings(file, rows, totals, stores))
+        kinds[file.kind].append(rows)
     nothing = pa.table({name: pa.array([], block.LAKE.field(name).type) for name in _KEY})
     standing = pa.concat_tables(kinds["usage"]).unify_dictionaries()
     affirmed = pa.concat_tables(kinds["affirmed"] or [nothing]).unify_dictionaries()
     return standing, affirmed
 
 
+_WITHOUT_READINGS = (*_KEY, *(name for name in block.CONTENT if name != "wh"))
+
+
+def _readings(file: LakeFile, rows: pa.Table, totals: pa.Array, stores: Stores) -> pa.Array:
+    """The readings of the accounts with any total that is among these; null for the others."""
+    alike = pc.unique(rows["account"].filter(pc.is_in(_totals(rows), value_set=totals)))
+    there = stores.lake.read_accounts(file.path, columns=("account", "wh"), accounts=alike)["wh"]
+    wanted = pc.is_in(rows["account"], value_set=alike).to_numpy(zero_copy_only=False).astype(np.bool_)
+    place = pa.array(np.cumsum(wanted) - 1, mask=~wanted)
+    readings = there.combine_chunks() if len(there) else pa.array([], block.LAKE.field("wh").type)
+    return readings.take(place)
+
+
+def _totals(blocks: pa.Table) -> pa.Array:
+    """Account and total of each block in one word."""
+    account, total = blocks["account"].cast(pa.string()), blocks["wh_total"].cast(pa.string())
+    joined = pc.binary_join_element_wise(account, total, versions.BETWEEN)
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+
+
 def _shares_keys(file: LakeFile, blocks: pa.Table, stores: Stores) -> bool:
     """Whether a file holds any account and channel of these blocks."""
-    low, high = blocks["account"][0].as_py(), blocks["account"][-1].as_py()
-    theirs = stores.lake.read(file.path, columns=("account", "channel"), low=low, high=high)
+    accounts = pc.unique(blocks["account"])
+    theirs = stores.lake.read_accounts(file.path, columns=("account", "channel"), accounts=accounts)
     return bool(pc.any(pc.is_in(versions.key(theirs), value_set=versions.key(blocks))).as_py())
 
 
