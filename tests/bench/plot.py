@@ -31,16 +31,17 @@ class Span:
 
 def bars(title: str, points: Points, *, unit: str) -> str:
     """A bar for each stretch of time: the mean of its points."""
-    last = max(at for at, _ in points) or 1.0
+    first, last = min(at for at, _ in points), max(at for at, _ in points)
+    wide = (last - first) or 1.0
     steps = min(12, len(points))
     cells: list[list[float]] = [[] for _ in range(steps)]
     for at, value in points:
-        cells[min(int(at / last * steps), steps - 1)].append(value)
+        cells[min(int((at - first) / wide * steps), steps - 1)].append(value)
     means = [sum(cell) / len(cell) if cell else 0.0 for cell in cells]
     lines = [title]
     for step, mean in enumerate(means):
         bar = "█" * round(BARS * mean / (max(means) or 1))
-        lines.append(f"{last * (step + 1) / steps:8.1f} s {bar} {mean:,.1f} {unit}")
+        lines.append(f"{first + wide * (step + 1) / steps:8.1f} s {bar} {mean:,.1f} {unit}")
     return "\n".join(lines)
 
 
