@@ -8,10 +8,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from cli_do_fixtures import BIN, SECONDS, Server, copy_home, ledger, poll
 from exchange.cli.main import main
 from hub_fixtures import CNP, Hub
+from jobs.steps import arrive
 from jobs.stores import place
 from jobs_fixtures import Cut, interval_name, lse
 from schemas.drop import Outcome, Stage
@@ -171,3 +173,25 @@ def test_while_the_ledger_is_away_uploads_are_refused_and_commands_say_so(hub: H
     file.rmdir()
     (tmp_path / "away").rename(file)
     hub.open()
+
+
+def test_an_end_of_an_upload_whose_transaction_fails_leaves_the_file_as_it_was(hub: Hub) -> None:
+    """Its sender was told that it failed: it must not find its file taken in."""
+    name, content = interval_name(hub), lse([Cut(account="A", day=DAY)])
+    part, whole = hub.stores.mailboxes.part(CNP.id, name), hub.stores.mailboxes.whole(CNP.id, name)
+    part.write_bytes(content)
+    with hub.stores.ledger.write() as tx:  # what is checked when a transaction commits, and never holds
+        tx.exec_driver_sql("create table nobody (id integer primary key)")
+        tx.exec_driver_sql(
+            "create table late (id integer references nobody (id) deferrable initially deferred)"
+        )
+        tx.exec_driver_sql(
+            "create trigger fails after insert on [drop] begin insert into late values (1); end"
+        )
+    with pytest.raises(IntegrityError):
+        arrive.ended(CNP.id, name, stores=hub.stores, now=hub.now)
+    assert (part.exists(), whole.exists()) == (True, False)
+    with hub.stores.ledger.write() as tx:
+        tx.exec_driver_sql("drop trigger fails")
+    arrive.ended(CNP.id, name, stores=hub.stores, now=hub.now)
+    assert (part.exists(), whole.exists()) == (False, True)

@@ -4,8 +4,11 @@ The file's new name and the drop's row are one: the rename is made inside the tr
 them leaves a whole file without a row, which `adopt` finds. So does a power cut, until the drop's next stage.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -34,7 +37,7 @@ def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop | C
     """The client closed a whole upload: make it durable, give it its name, and begin its drop."""
     part, whole = stores.mailboxes.part(partner, name), stores.mailboxes.whole(partner, name)
     files.sync_file(part)
-    with stores.ledger.write(soon=True) as tx:
+    with _together(part, whole, stores) as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is not None and drop.stage not in (Stage.INCOMPLETE, Stage.MISNAMED):
             raise TakenError(f"{name} is still being taken in; wait for its receipt")
@@ -55,15 +58,15 @@ def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop | C
 
 def resumed(partner: str, name: str, *, whole: bool, stores: Stores, now: datetime) -> None:
     """The partner goes on with an upload, or sends it again: from now on it is unfinished, and not old."""
-    part = stores.mailboxes.part(partner, name)
-    with stores.ledger.write(soon=True) as tx:
+    part, there = stores.mailboxes.part(partner, name), stores.mailboxes.whole(partner, name)
+    with _together(there, part, stores) as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is not None:
             _open_to_change(drop)
             say = {"name": name, "bytes": drop.bytes}
             drops.move(tx, drop, Stage.INCOMPLETE, at=now, say=say, arrived_at=now)
         if whole:
-            files.appear(stores.mailboxes.whole(partner, name), part)
+            files.appear(there, part)
 
 
 def broken(partner: str, name: str, *, size: int, stores: Stores, now: datetime) -> Drop:
@@ -81,7 +84,7 @@ def renamed(
 ) -> Drop | Checksum:
     """The partner renames a file of its inbound/. Under a name of the agreed form, a whole one arrives."""
     path = stores.mailboxes.whole if whole else stores.mailboxes.part
-    with stores.ledger.write(soon=True) as tx:
+    with _together(path(partner, old), path(partner, new), stores) as tx:
         there = drops.in_inbound(tx, partner=partner, name=new)
         if there is not None:
             _open_to_change(there)
@@ -191,6 +194,21 @@ def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
                 files.remove(stores.mailboxes.part(drop.partner, drop.name))
                 gone.append(drop)
     return gone
+
+
+@contextmanager
+def _together(path: Path, to: Path, stores: Stores) -> Iterator[Connection]:
+    """A transaction in which `path` is renamed `to`: both are done, or, when either fails, neither. Whoever was told
+    that it failed must not find it done.
+    """
+    lay_there = path.exists()
+    try:
+        with stores.ledger.write(soon=True) as tx:
+            yield tx
+    except BaseException:
+        if lay_there and not path.exists() and to.exists():
+            to.rename(path)
+        raise
 
 
 def _stage(name: str) -> Stage:
