@@ -24,6 +24,7 @@ _INSERT = insert(_event)
 _HEAD = select(_event.c.id, _event.c.hash).order_by(_event.c.id.desc()).limit(1)
 _CHUNK = 5_000  # rows
 PAPERS = {"receipts": "receipt.laid", "reports": "report.laid", "outbound": "manifest.laid"}  # by folder
+SHEET = "sheet.laid"  # in reports/
 
 
 @dataclass(frozen=True, slots=True)
