@@ -175,6 +175,25 @@ def test_the_command_says_identical_and_the_counts_or_what_differs(
     assert "1 differences" in said.out
 
 
+def test_a_usage_day_is_replayed_with_all_its_versions_whenever_they_came(
+    copied: Hub, desk: Callable[[Hub], Desk]
+) -> None:
+    at_desk = desk(copied)
+    cnp, ppl = at_desk.ask("replay", "2013-03-10", "--usage-day", "--json").json
+    assert (cnp["identical"], ppl["identical"]) == (True, True)
+    with sqlite3.connect(copied.home.ledger_file) as ledger:
+        query = "select count(*), sum(rows) from lake_file where edc = 'cnp' and usage_date = '2013-03-10' and kind = 'usage'"
+        files, blocks = ledger.execute(query).fetchone()
+    assert (cnp["counts"]["lake_files"], cnp["counts"]["blocks"]) == (files, blocks)
+    assert cnp["counts"]["verdicts"] == 1
+    assert cnp["counts"]["blocks"] > at_desk.ask("replay", "2013-03-10", "--json").json[0]["counts"]["blocks"]
+    flip(next(copied.stores.lake.root.glob("usage/usage_date=2013-03-10/cnp.D130312-*.parquet")), at=100)
+    (found,) = at_desk.ask("replay", "2013-03-10", "--usage-day", "--edc", "cnp", "--json").json[0][
+        "differences"
+    ]
+    assert found["what"] == "lake"
+
+
 def copied_drops(hub: Hub) -> int:
     """The drops of cnp that came before the deadline."""
     with sqlite3.connect(hub.home.ledger_file) as ledger:

@@ -12,7 +12,7 @@ from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from jobs.replay import day as step
 from jobs.replay.compare import Difference
-from jobs.replay.window import Replayed, windows
+from jobs.replay.window import Replayed, usage_windows, windows
 from schemas import receipt
 
 _SHOWN = 100  # differences of an EDC that people are shown
@@ -23,6 +23,7 @@ _SHOWN = 100  # differences of an EDC that people are shown
     "meterhub replay 2013-09-02",
     "meterhub replay 2013-09-02 --edc cnp --keep /tmp/again",
     "meterhub replay 2013-09-02 --as-known-at 2013-09-03T18:00Z --json",
+    "meterhub replay 2013-09-02 --usage-day",
 )
 @click.argument("day", metavar="DAY", type=click.DateTime(["%Y-%m-%d"]))
 @click.option("--edc", "only", multiple=True, metavar="ID", help="Only this EDC; may be given several times.")
@@ -38,8 +39,20 @@ _SHOWN = 100  # differences of an EDC that people are shown
     type=click.Path(path_type=Path, file_okay=False),
     help="Leave the replayed day in a new folder, one home an EDC, to look at.",
 )
+@click.option(
+    "--usage-day",
+    "of_usage",
+    is_flag=True,
+    help="All loads of the day's readings, whenever they came, and the verdict.",
+)
 def command(
-    asked: Asked, *, day: datetime, only: tuple[str, ...], known_at: datetime | None, keep: Path | None
+    asked: Asked,
+    *,
+    day: datetime,
+    only: tuple[str, ...],
+    known_at: datetime | None,
+    keep: Path | None,
+    of_usage: bool,
 ) -> int:
     """Do the load of a usage day again from the archive, and hold it to what there is.
 
@@ -51,7 +64,8 @@ def command(
         raise RefusedError("folder-in-use", f"{keep} is not empty", "name a folder that is not there yet")
     with opened.stores(asked) as stores, show.progress() as progress:
         bar = progress.add_task("replaying", total=None)
-        found = windows(
+        which = usage_windows if of_usage else windows
+        found = which(
             opened.edcs(stores, only), day.date(), stores=stores, now=asked.clock(), known_at=known_at
         )
         done = step.replay(

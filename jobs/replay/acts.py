@@ -131,7 +131,35 @@ class Judge:
     event_id: int
 
 
-Act = Load | Complete | Settle | Decide | Publish | Finish | Collect | Expire | Elsewhere | Judge
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A load that is not done again, but stands before others that are: it is taken as it was recorded."""
+
+    drop_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enforced:
+    """A sync that came into force is taken as it was recorded."""
+
+    sync_id: str
+    at: datetime
+
+
+Act = (
+    Recorded
+    | Enforced
+    | Load
+    | Complete
+    | Settle
+    | Decide
+    | Publish
+    | Finish
+    | Collect
+    | Expire
+    | Elsewhere
+    | Judge
+)
 
 
 def read(tx: Connection, *, edc: str, after: int, until: int) -> list[Act]:

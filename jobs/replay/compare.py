@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import structlog
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Table, select, true
 
 from jobs.replay.acts import VERDICTS, Row
 from jobs.stores.ledger import loads
@@ -151,19 +151,29 @@ _KEYS: Mapping[str, tuple[Table, tuple[str, ...], frozenset[str]]] = {
     "outbound_file": (tables.outbound_file, ("egs", "sequence"), frozenset({"id"})),
     "held": (tables.held, ("lake_file_id", "account", "channel"), frozenset({"id"})),
 }
-
+_OF_LOADS = {"drop": "id", "load": "drop_id", "lake_file": "drop_id"}  # which column names their drop
 
 _BYTES = frozenset({"sha256", "bytes"})  # of files, which another software may write otherwise
 _OF_BYTES = frozenset({"under", "lake", "contents_sha256", *_BYTES})
 
 
 def rows(
-    again: Connection, recorded: Connection, *, edc: str, same_software: bool
+    again: Connection,
+    recorded: Connection,
+    *,
+    edc: str,
+    same_software: bool,
+    drops: Collection[str] | None = None,
 ) -> tuple[int, list[Difference]]:
-    """Each table's rows of an EDC, held to the recorded ones, column by column; how many."""
+    """Each table's rows of an EDC, or of these drops and their loads alone, held to the recorded ones, column
+    by column; how many.
+    """
     count, found = 0, []
     for name, (table, key, left_out) in _KEYS.items():
-        mine, theirs = _by_key(again, table, key, edc), _by_key(recorded, table, key, edc)
+        if drops is not None and name not in _OF_LOADS:
+            continue
+        of = true() if drops is None else table.c[_OF_LOADS[name]].in_(sorted(drops))
+        mine, theirs = _by_key(again, table, key, edc, of), _by_key(recorded, table, key, edc, of)
         count += len(mine)
         for one in sorted(mine.keys() | theirs.keys(), key=str):
             where = f"{name} {' '.join(str(part) for part in one)}"
@@ -181,8 +191,10 @@ def rows(
     return count, found
 
 
-def _by_key(tx: Connection, table: Table, key: Sequence[str], edc: str) -> dict[tuple[Any, ...], Row]:
-    query = select(table)
+def _by_key(
+    tx: Connection, table: Table, key: Sequence[str], edc: str, of: ColumnElement[bool]
+) -> dict[tuple[Any, ...], Row]:
+    query = select(table).where(of)
     if "edc" in table.c:
         query = query.where(table.c.edc == edc)
     elif "partner" in table.c:

@@ -4,10 +4,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import singledispatch
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from config.partners import Partner
-from jobs.replay.acts import Act, Collect, Complete, Decide, Elsewhere, Expire, Finish, Judge, Publish, Settle
+from jobs.replay import scratch
+from jobs.replay.acts import (
+    Act,
+    Collect,
+    Complete,
+    Decide,
+    Elsewhere,
+    Enforced,
+    Expire,
+    Finish,
+    Judge,
+    Publish,
+    Recorded,
+    Settle,
+)
 from jobs.replay.scratch import CutOffError, Place, ScratchLedger
 from jobs.steps import collect, deadline, publish, sync
 from jobs.stores import layout
@@ -128,6 +142,26 @@ def _(act: Elsewhere, world: World) -> None:
         for row in source.execute(select(file).where(of_it)).mappings():
             values = {name: value for name, value in row.items() if name != "id"}
             target.execute(insert(file).values(values))
+
+
+@do.register
+def _(act: Recorded, world: World) -> None:
+    scratch.put_recorded(world.place, world.real, drop_id=act.drop_id)
+
+
+@do.register
+def _(act: Enforced, world: World) -> None:
+    sync_, edcs = tables.sync, tables.sync.c.edc == world.edc
+    with world.real.ledger.read() as source, world.place.hand() as target:
+        row = dict(source.execute(select(sync_).where(sync_.c.id == act.sync_id)).mappings().one())
+        target.execute(
+            update(sync_)
+            .where(edcs & (sync_.c.state == "in-force"))
+            .values(state="superseded", superseded_at=act.at)
+        )
+        target.execute(delete(sync_).where(sync_.c.id == act.sync_id))
+        target.execute(insert(sync_).values(row | {"state": "in-force", "superseded_at": None}))
+    scratch.link(world.place.home.lake / row["path"], world.real.lake.root / row["path"])
 
 
 @do.register

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from config.partners import Partner
 from jobs.replay import acts as acts_of
-from jobs.replay.acts import Act, Judge
+from jobs.replay.acts import Act, Enforced, Judge, Load, Recorded, Settle
 from jobs.replay.compare import Difference
 from jobs.stores.ledger import as_of, runs
 from jobs.stores.opened import Stores
+from schemas import tables
 from schemas.usage_day import UsageDay
 
 
@@ -28,6 +29,7 @@ class Window:
     until: int
     acts: Sequence[Act]
     verdict: Judge | None  # given when the window was over
+    of_usage: bool = False  # not a day's load, but all versions of a usage day, whenever they came
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +65,52 @@ def _window(tx: Connection, edc: Partner, day: date, *, stores: Stores, until: d
     return Window(
         edc=edc, day=day, begin=begin, end=min(end, until), after=after, until=last, acts=mine, verdict=verdict
     )  # fmt: skip
+
+
+def usage_windows(
+    edcs: Sequence[Partner], day: date, *, stores: Stores, now: datetime, known_at: datetime | None = None
+) -> list[Window]:
+    """All loads of a usage day, whenever they came, and the verdict on it."""
+    with stores.ledger.read() as tx:
+        return [_usage_window(tx, edc, day, until=min(now, known_at or now)) for edc in edcs]
+
+
+def _usage_window(tx: Connection, edc: Partner, day: date, *, until: datetime) -> Window:
+    event, file = tables.event, tables.lake_file
+    drops = select(file.c.drop_id).where((file.c.edc == edc.id) & (file.c.usage_date == day))
+    loaded = (event.c.name == "drop.loaded") & event.c.about.in_(drops) & (event.c.at <= until)
+    query = select(func.min(event.c.id), func.max(event.c.id), func.min(event.c.at), func.max(event.c.at))
+    first, last, begin, end = tx.execute(query.where(loaded)).one()
+    found = acts_of.read(tx, edc=edc.id, after=first - 1, until=last) if first else []
+    verdict = acts_of.verdict_on(tx, edc=edc.id, day=day) if first else None
+    mine = [one for act in found if (one := _for_usage(act, day)) is not None]
+    if verdict is not None and (verdict in mine or verdict.at > until):
+        verdict = None
+    return Window(
+        edc=edc,
+        day=day,
+        begin=begin or until,
+        end=end or until,
+        after=(first or 1) - 1,
+        until=last or 0,
+        acts=mine,
+        verdict=verdict,
+        of_usage=True,
+    )
+
+
+def _for_usage(act: Act, day: date) -> Act | None:
+    """What there is of an act for the loads of a usage day: the load itself, or what it stood upon."""
+    match act:
+        case Load() if day in act.days:
+            return act
+        case Load():
+            return Recorded(drop_id=act.drop_id)
+        case Settle() if act.allowed["sync.enforced"]:
+            return Enforced(sync_id=act.sync_id, at=act.at)
+        case Judge() if act.day == day:
+            return act
+    return None
 
 
 def _deadline(tx: Connection, edc: Partner, day: date, stores: Stores) -> datetime:
