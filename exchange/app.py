@@ -1,6 +1,7 @@
 """The wiring: one hub of one home, its doors, its schedule and its clock put together. Nowhere else are they."""
 
 import asyncio
+import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 # That loads have for their end, beside the doors' 30: a service manager kills after 90. What has not ended
 # is taken up at the next start.
 DRAIN_SECONDS = 50.0
+_OPEN_FILES = 65_536
 
 # What partners are told while the place is in trouble (jobs.stores.place).
 _ELSE = "the hub cannot take files just now; try again later, and tell its operator"
@@ -240,10 +242,19 @@ def serve(
         await enough.wait()
         return await hub.stop()
 
+    let_many_files_be_open()
     # uvloop is the one clear gain that was found for transfers (see README.md)
     import uvloop
 
     return uvloop.run(run())
+
+
+def let_many_files_be_open() -> None:
+    """Each connection and each open file takes one of those a process may have, of which systems often give 1024."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _only_inbound(folder: str) -> None:

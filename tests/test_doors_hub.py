@@ -1,5 +1,6 @@
 """The doors with the real hub behind them: what a client does, and what the ledger says of it."""
 
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from doors_fixtures import AGREED, Door, Raw, open_door, string, until
-from exchange.app import Counter
+from exchange.app import Counter, let_many_files_be_open
 from hub_fixtures import Hub
 from jobs.steps import arrive
 from schemas import tables
@@ -107,3 +108,13 @@ def test_a_checksum_sent_first_is_no_drop_and_can_be_sent_again_until_its_file_c
         (drop,) = [drop for drop in drops(hub) if drop.name == AGREED]
         hub.schedule.wake(drop.id)
     assert hub.receipt(hub.drop(drop.id))["faults"][0]["code"] == "checksum"
+
+
+def test_a_hub_is_given_as_many_open_files_as_its_system_allows() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, before[1]), before[1]))
+        let_many_files_be_open()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(65_536, before[1]), before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
