@@ -29,6 +29,11 @@ class Home:
         return self.root / "config" / "host_keys"
 
     @property
+    def signing_key(self) -> Path:
+        """With which proof sheets are signed."""
+        return self.host_keys / "proof_sheets_ed25519_key"
+
+    @property
     def sftp_root(self) -> Path:
         """What partners see, one folder a partner; nothing else."""
         return self.root / "sftp_root"

@@ -18,6 +18,7 @@ _HOST_KEYS: Mapping[str, tuple[str, dict[str, int]]] = {
     "ssh_host_ed25519_key": ("ssh-ed25519", {}),
     "ssh_host_rsa_key": ("ssh-rsa", {"key_size": 3072}),
 }
+_SIGNS_SHEETS: Mapping[str, tuple[str, dict[str, int]]] = {"proof_sheets_ed25519_key": ("ssh-ed25519", {})}
 # What each kind of host key signs with. `ssh-rsa` signs with SHA-1, and is offered to nobody but by exception.
 _SIGNS_WITH = {
     "ssh-ed25519": (b"ssh-ed25519",),
@@ -35,9 +36,11 @@ class HostKey:
 
 
 def make_host_keys(folder: Path) -> tuple[HostKey, ...]:
-    """Make the host keys that are not in `folder` yet (Ed25519, RSA with 3072 bits), and name them all."""
+    """Make the host keys that are not in `folder` yet (Ed25519, RSA with 3072 bits), and name them all; and
+    beside them the key that signs proof sheets, which is no host key.
+    """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, (algorithm, options) in _HOST_KEYS.items():
+    for name, (algorithm, options) in {**_HOST_KEYS, **_SIGNS_SHEETS}.items():
         file = folder / name
         if not file.exists():
             key = asyncssh.generate_private_key(algorithm, comment="meterhub", **options)

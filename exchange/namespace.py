@@ -41,7 +41,7 @@ _REQUESTS = Folder(name="requests", uploads=True, closed="history requests are n
 
 FOLDERS: Mapping[Role, tuple[Folder, ...]] = {
     Role.EDC: (Folder(name="inbound", uploads=True), Folder(name="receipts"), Folder(name="reports")),
-    Role.EGS: (Folder(name="outbound"), Folder(name="history"), _REQUESTS),
+    Role.EGS: (Folder(name="outbound"), Folder(name="reports"), Folder(name="history"), _REQUESTS),
     Role.THIRD_PARTY: (Folder(name="history"), _REQUESTS),
     Role.AUDITOR: (Folder(name="receipts"),),
 }

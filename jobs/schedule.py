@@ -24,7 +24,7 @@ from config.partners import Partner
 from jobs import executor, tasks
 from jobs.pipeline import UNSETTLED, Clock
 from jobs.rules import deadlines
-from jobs.steps import arrive, checksum, expiry, retain, seal, sync, tidy, visit
+from jobs.steps import arrive, checksum, expiry, retain, seal, sheets, sync, tidy, visit
 from jobs.stores import attempts, place
 from jobs.stores.ledger import LedgerUnreachable, drops, runs, syncs
 from jobs.stores.opened import Stores
@@ -164,6 +164,7 @@ class Schedule:
             for edc in edcs:
                 yield f"deadlines/{edc.id}", partial(self._deadlines, edc, now)
             yield "publications", partial(self._publications, edcs, now)
+            yield "sheets", partial(sheets.write, stores=stores, now=now)
             yield "seal", partial(seal.seal, stores=stores, now=now)
             if not self._tidied:
                 self._tidied = True

@@ -68,6 +68,7 @@ EVENTS: Mapping[str, Event] = {
     "receipt.laid": Event("a receipt lies in receipts/; its hash", ("file", "sha256")),
     "report.laid": Event("a report lies in reports/; its hash", ("file", "sha256")),
     "manifest.laid": Event("a manifest lies in outbound/; its hash", ("file", "sha256")),
+    "sheet.laid": Event("a proof sheet, or its signature, lies in reports/; its hash", ("file", "sha256")),
     # the deadline: `about` is EDC/usage day, `partner` the EDC
     "deadline.warned": Event(
         "blocks are missing still at a time of warning", ("loaded", "due", "minutes_left")
@@ -180,4 +181,4 @@ EVENTS: Mapping[str, Event] = {
 }
 
 # Kept so that every file can be held to the chain; what they tell of has events of its own.
-EVIDENCE = frozenset({"outbound.recorded", "receipt.laid", "report.laid", "manifest.laid"})
+EVIDENCE = frozenset({"outbound.recorded", "receipt.laid", "report.laid", "manifest.laid", "sheet.laid"})

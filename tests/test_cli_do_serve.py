@@ -86,7 +86,7 @@ def test_it_says_where_it_listens_its_fingerprints_and_who_may_log_in_and_how(
     assert (code, rest, errors) == (0, "Closed.\n", "")
     port = re.search(r"on 127\.0\.0\.1, port (\d+)", said)
     assert port is not None
-    for public in (home / "config" / "host_keys").glob("*.pub"):
+    for public in (home / "config" / "host_keys").glob("ssh_host_*.pub"):
         shown = subprocess.run(["ssh-keygen", "-lf", public], capture_output=True, text=True, check=True)
         assert f"host key   {shown.stdout.split()[1]}" in said
     assert f"6 of 6 may log in, by key: sftp -P {port[1]} LOGIN@127.0.0.1" in said

@@ -161,7 +161,7 @@ def test_sshfs_copies_renames_appends_and_reads(
     assert (inbound / "b").read_bytes() == (inbound / "half.tmp").read_bytes() == content
     with mounted(door, "acme") as disk:
         assert (disk / "outbound" / "a.gz").read_bytes() == content
-        assert sorted(path.name for path in disk.iterdir()) == ["history", "outbound", "requests"]
+        assert sorted(path.name for path in disk.iterdir()) == ["history", "outbound", "reports", "requests"]
     assert collected(door, "a.gz")
 
 

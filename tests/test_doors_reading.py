@@ -338,7 +338,7 @@ def test_a_folder_lists_what_is_its_partners_and_nothing_hidden(outbound: Path, 
     (outbound / "link").symlink_to("/etc/passwd")
     (outbound / "folder").mkdir()
     assert set(listed(raw, "/outbound")) == {".", "..", "a.gz", "x" * 210}
-    assert set(listed(raw, "/")) == {".", "..", "outbound", "history", "requests"}
+    assert set(listed(raw, "/")) == {".", "..", "outbound", "reports", "history", "requests"}
 
 
 def test_an_unfinished_upload_is_listed_once_under_its_name_with_its_size(door: Door) -> None:

@@ -37,6 +37,12 @@ class Head:
     def __str__(self) -> str:
         return f"{self.id}:{self.hash}"
 
+    @classmethod
+    def read(cls, said: str) -> "Head":
+        """A head from what it says of itself."""
+        number, _, hashed = said.partition(":")
+        return cls(int(number), hashed)
+
 
 NOTHING_YET = Head(0, "")
 
@@ -100,10 +106,24 @@ def about(tx: Connection, subject: str) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.mappings()]
 
 
+def of_partner(tx: Connection, partner: str, *, after: int, through: int) -> list[dict[str, Any]]:
+    """The events of a partner behind one event of the chain and up to another, oldest first."""
+    between = (_event.c.id > after) & (_event.c.id <= through)
+    rows = tx.execute(select(_event).where(between & (_event.c.partner == partner)).order_by(_event.c.id))
+    return [dict(row) for row in rows.mappings()]
+
+
 def head(tx: Connection) -> Head:
     """The newest event and its hash."""
     row = tx.execute(_HEAD).one_or_none()
     return NOTHING_YET if row is None else Head(row.id, row.hash)
+
+
+def has(tx: Connection, head: Head) -> bool:
+    """Whether this head is one of the chain."""
+    if head == NOTHING_YET:
+        return True
+    return tx.execute(select(_event.c.hash).where(_event.c.id == head.id)).scalar_one_or_none() == head.hash
 
 
 def links(tx: Connection) -> Iterator[Link]:

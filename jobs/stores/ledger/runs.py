@@ -47,6 +47,18 @@ def is_done(tx: Connection, job: str, key: str) -> bool:
     return tx.execute(select(_run.c.job).where(where)).first() is not None
 
 
+def done_since(tx: Connection, job: str, key: str) -> set[str]:
+    """The keys, from `key` on, for which a job has run to its end."""
+    where = (_run.c.job == job) & (_run.c.key >= key) & _run.c.ended_at.is_not(None)
+    return set(tx.execute(select(_run.c.key).where(where)).scalars())
+
+
+def get(tx: Connection, job: str, key: str) -> dict[str, Any] | None:
+    """The run of a job for that key."""
+    row = tx.execute(select(_run).where((_run.c.job == job) & (_run.c.key == key))).mappings().one_or_none()
+    return None if row is None else dict(row)
+
+
 def began(tx: Connection, job: str, key: str, *, at: datetime) -> None:
     where = (_run.c.job == job) & (_run.c.key == key)
     tx.execute(delete(_run).where(where & _run.c.ended_at.is_(None)))
