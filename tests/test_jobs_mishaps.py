@@ -105,7 +105,7 @@ def test_the_power_is_cut_at_every_point_of_writing_and_each_drop_is_loaded_and_
         work(hub, number)
         hub.on(minutes=15)
         hub.sweep()
-        at += 1 if LONG else 13
+        at += 1 if LONG else 23
     _all_is_there(hub, number)
     points = [line.split()[1] for line in told.read_text().splitlines()]
     assert len(points) == number - 1

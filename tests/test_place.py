@@ -53,16 +53,21 @@ def test_what_fails_on_a_full_disk_is_no_failure_of_the_drop(hub: Hub) -> None:
     hub.home.archive.with_name("away").rename(hub.home.archive)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("template") / "hub"
+    assert main(["--home", str(home), "init", "--sample"]) == 0
+    return home
+
+
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
+def small(tmp_path: Path, template: Path) -> Iterator[Path]:
     """The home of a hub with sample partners, on a disk of 64 MiB of which 16 must be free."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "meterhub", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("only who may mount a disk can fill one")
-    template = tmp_path / "template"
-    assert main(["--home", str(template), "init", "--sample"]) == 0
     home = copy_home(template, disk / "hub")
     with (home / "config" / "meterhub.toml").open("a") as settings:
         settings.write(f"[storage]\nmin_free_bytes = {16 << 20}\n")
@@ -92,32 +97,9 @@ def test_a_disk_that_fills_refuses_uploads_in_words_and_takes_them_again_when_th
     small: Path,
 ) -> None:
     server = Server(small, NOW).start()
+    bucket = NIGHT.bucket_of(EDCS[0], 0)
+    balloon = small / "state" / "balloon"
     try:
-        bucket = NIGHT.bucket_of(EDCS[0], 0)
-        balloon = small / "state" / "balloon"
-        balloon.write_bytes(bytes(50 << 20))
-        with server.sftp("cnp") as sftp:
-            with pytest.raises(OSError, match=FULL):
-                sftp.open(f"inbound/{bucket.name}", "wb")
-            assert sftp.listdir("inbound") == []
-        code, answer = status(small)
-        assert code == 3
-        assert "disk-full" in codes(answer)
-        balloon.unlink()
-        with server.sftp("cnp") as sftp, sftp.open(f"inbound/{bucket.name}", "wb") as remote:
-            remote.write(bucket.content)
-        assert server.receipt("cnp", bucket.name)["outcome"] == "accepted"
-        assert "disk-full" not in codes(status(small)[1])
-        assert server.stop()[0] == 0
-    finally:
-        server.end()
-
-
-def test_a_disk_that_fills_in_the_middle_of_an_upload_leaves_it_to_be_resumed(small: Path) -> None:
-    server = Server(small, NOW).start()
-    try:
-        bucket = NIGHT.bucket_of(EDCS[0], 0)
-        balloon = small / "state" / "balloon"
         with server.sftp("cnp") as sftp:
             remote = sftp.open(f"inbound/{bucket.name}", "wb")
             remote.write(bucket.content[:1024])
@@ -133,11 +115,15 @@ def test_a_disk_that_fills_in_the_middle_of_an_upload_leaves_it_to_be_resumed(sm
                 return ""
 
             assert FULL in poll("the full disk is noticed", refused)
+            with pytest.raises(OSError, match=FULL):
+                sftp.open("inbound/another.lse", "wb")
+            assert sftp.listdir("inbound") == [bucket.name]
             sftp.get_channel().get_transport().close()  # type: ignore[union-attr]
-        poll(
-            "the upload is known to be broken off",
-            lambda: ledger(small, 'select bytes from "drop" where stage = ?', "incomplete"),
-        )
+        broken = 'select bytes from "drop" where stage = ?'
+        poll("the upload is known to be broken off", lambda: ledger(small, broken, "incomplete"))
+        code, answer = status(small)
+        assert code == 3
+        assert "disk-full" in codes(answer)
         balloon.unlink()
         with server.sftp("cnp") as sftp:
             there = sftp.stat(f"inbound/{bucket.name}").st_size
