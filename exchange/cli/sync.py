@@ -235,19 +235,18 @@ def _facts(one: Sync, there: int, asked: Asked, stores: Stores) -> dict[str, Any
         for key, value in asdict(one).items()
         if key not in {"path", "sha256"}
     }
+    return facts | {
+        "parts_there": there,
+        "too_old": one.state == "in-force" and _is_stale(one, asked, stores),
+    }
+
+
+def _is_stale(one: Sync, asked: Asked, stores: Stores) -> bool:
     edc = stores.partners.current().get(one.edc)
-    facts["parts_there"] = there
-    facts["too_old"] = (
-        one.state == "in-force"
-        and edc is not None
-        and edc.zone is not None
-        and ownership.is_stale(
-            as_of=one.as_of,
-            today=local_date(asked.clock(), edc.zone),
-            max_age_days=stores.settings.sync.max_age_days,
-        )
-    )
-    return facts
+    if edc is None or edc.zone is None:
+        return False
+    today = local_date(asked.clock(), edc.zone)
+    return ownership.is_stale(as_of=one.as_of, today=today, max_age_days=stores.settings.sync.max_age_days)
 
 
 def _brief(one: Sync) -> dict[str, Any]:
