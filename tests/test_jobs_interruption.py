@@ -15,7 +15,7 @@ import pytest
 from hub_fixtures import CNP, LONG, Hub
 from interruption_fixtures import FORKS, act, deaths, holds
 from jobs.steps import arrive, collect
-from jobs.stores.ledger import drops
+from jobs.stores.ledger import drops, failures
 from jobs_fixtures import CHAMPION, KEYSTONE, Cut, Row, interval_name, local, lse, send, send_sync, sync_part
 from schemas.drop import Drop, Stage
 
@@ -221,8 +221,11 @@ def test_several_processes_that_die_again_and_again_do_all_the_work_once(hub: Hu
     for child in children:
         child.join(60)
     hub.open()
-    for _ in range(2):
+    for _ in range(3):
         hub.sweep()
+        with hub.stores.ledger.write() as tx:
+            for parked in failures.parked(tx):  # three processes have died of it, one after the other
+                failures.retry(tx, parked, by="an operator", at=hub.now)
         hub.on(minutes=15)
     for drop in arrived:
         assert hub.drop(drop.id).stage is Stage.LOADED
