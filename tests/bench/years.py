@@ -1,6 +1,8 @@
 """Three years of nights as a hub's ledger has them, made at once: rows, and lake files that are links to one."""
 
+import contextlib
 import shutil
+import sqlite3
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,6 +155,8 @@ def fill(
             for statement in A_NIGHT:
                 tx.exec_driver_sql(statement, facts)
         paths = loads.paths(tx, kind="usage")
+    with contextlib.closing(sqlite3.connect(stores.home.ledger_file)) as ledger:
+        ledger.execute("pragma wal_checkpoint(truncate)")  # years would have been written bit by bit
     _link(stores.lake.root, paths, source)
     return len(paths)
 
