@@ -25,7 +25,7 @@ from jobs.replay.load import Task, Turns
 from jobs.replay.scratch import Place
 from jobs.replay.window import Replayed, Window
 from jobs.stores import circumstances
-from jobs.stores.ledger import as_of
+from jobs.stores.ledger.history import Wanted
 from jobs.stores.opened import Stores
 from schemas import tables
 
@@ -125,7 +125,7 @@ def _prepare(window: Window, place: Place, stores: Stores, replayed: Replayed) -
         days = scratch.days_of(tx, edc=window.edc.id, seqs=[act.seq for act in loads], files=withdrawn)
         twins = _twins(tx, window.edc.id)
     drops = twins | {act.drop_id for act in loads}
-    wanted = as_of.Wanted(edc=window.edc.id, days=days | {window.day}, drops=drops)
+    wanted = Wanted(edc=window.edc.id, days=days | {window.day}, drops=drops)
     scratch.lay_out(place, stores, under={*under, last} - {""})
     scratch.seed(place, stores, edc=window.edc.id, until=window.after, wanted=wanted)
     for name in sorted(under):

@@ -26,7 +26,7 @@ from jobs.replay.scratch import CutOffError, Place, ScratchLedger
 from jobs.steps import collect, deadline, publish, sync
 from jobs.stores import layout
 from jobs.stores.ledger import syncs
-from jobs.stores.ledger.as_of import Wanted
+from jobs.stores.ledger.history import Wanted
 from jobs.stores.opened import Stores
 from schemas import tables
 

@@ -16,6 +16,7 @@ from jobs.replay.doing import World, do
 from jobs.replay.window import Replayed, Window
 from jobs.stores.ledger import as_of, runs
 from jobs.stores.ledger.events import PAPERS
+from jobs.stores.ledger.history import Until
 from schemas import tables
 
 # What a verdict says for good; and what a later report of its day brings up to date.
@@ -60,7 +61,7 @@ def _rows(window: Window, world: World, replayed: Replayed, *, same_software: bo
     path = world.place.root / "recorded.sqlite"
     shutil.copyfile(world.place.empty_ledger, path)
     with world.real.ledger.read() as real, scratch.by_hand(path) as recorded, world.place.hand() as again:
-        as_of.copy(real, recorded, until=as_of.Until(event_id=window.until), wanted=world.wanted)
+        as_of.copy(real, recorded, until=Until(event_id=window.until), wanted=world.wanted)
         count, found = compare.rows(again, recorded, edc=world.edc, same_software=same_software)
     replayed.counts["rows"] += count
     replayed.differences += found

@@ -20,7 +20,7 @@ from jobs.replay.acts import Load, Row
 from jobs.replay.compare import Difference
 from jobs.replay.scratch import ArchiveChangedError, Numbers, Place, ScratchLedger
 from jobs.steps import finish
-from jobs.stores.ledger import as_of, drops
+from jobs.stores.ledger import drops, taken_in
 from jobs.stores.opened import Stores
 from schemas import tables
 from schemas.drop import Drop, Stage
@@ -133,7 +133,7 @@ def _begin(task: Task, stores: Stores) -> Drop:
         partner=received["partner"],
         name=named[-1] if named else task.row["name"],
         stage=Stage.RECEIVED,
-        arrived_at=as_of.arrived_at([one for one in told if one["id"] < received["id"]]),
+        arrived_at=taken_in.arrived_at([one for one in told if one["id"] < received["id"]]),
         bytes=received["details"]["bytes"],
         in_inbound=True,
         sha256=received["details"]["sha256"],

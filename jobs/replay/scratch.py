@@ -26,6 +26,7 @@ from jobs.stores.archive import Archive
 from jobs.stores.lake import Lake
 from jobs.stores.ledger import SAID, Ledger, as_of, engines
 from jobs.stores.ledger.claims import Owner
+from jobs.stores.ledger.history import Until, Wanted
 from jobs.stores.mailboxes import Mailboxes
 from jobs.stores.opened import Stores
 from schemas import tables
@@ -213,10 +214,10 @@ def _as_a_home(place: Place, last: dict[str, Any]) -> None:
         (place.home.partners / file).write_text(words, encoding="utf-8")
 
 
-def seed(place: Place, real: Stores, *, edc: str, until: int, wanted: as_of.Wanted) -> None:
+def seed(place: Place, real: Stores, *, edc: str, until: int, wanted: Wanted) -> None:
     """Copy the ledger as of event `until`, and link the files it names."""
     with real.ledger.read() as source, place.hand() as target:
-        as_of.copy(source, target, until=as_of.Until(event_id=until), wanted=wanted)
+        as_of.copy(source, target, until=Until(event_id=until), wanted=wanted)
         # What was on its way is begun anew when its turn comes.
         target.execute(delete(tables.drop).where(tables.drop.c.stage.not_in([str(one) for one in ENDED])))
         _arrivals(source, target, wanted.drops)

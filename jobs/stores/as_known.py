@@ -18,6 +18,7 @@ from config.errors import OperatorError, RefusedError
 from config.home import Home
 from jobs.stores import circumstances
 from jobs.stores.ledger import Ledger, as_of
+from jobs.stores.ledger.history import Until
 from jobs.stores.mailboxes import Mailboxes
 from jobs.stores.opened import Stores
 from schemas import receipt, tables
@@ -43,7 +44,7 @@ def as_known(stores: Stores, at: datetime, *, now: datetime) -> Iterator[Stores]
     try:
         with stores.ledger.read() as source, ledger.write() as target:
             tables.metadata.create_all(target)
-            until = as_of.Until(instant=at)
+            until = Until(instant=at)
             as_of.copy(source, target, until=until)
             noted = circumstances.last(source, until=until)
         then = replace(stores, ledger=ledger, mailboxes=Mailboxes(home.sftp_root))

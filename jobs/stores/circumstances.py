@@ -22,7 +22,7 @@ from config.partners import Partner
 from config.partners_folder import PartnersFolder
 from config.settings import Settings
 from jobs.stores.ledger import events
-from jobs.stores.ledger.as_of import Until
+from jobs.stores.ledger.history import Until
 from jobs.stores.opened import Stores
 from schemas import tables
 

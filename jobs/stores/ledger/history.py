@@ -1,0 +1,82 @@
+"""The history cut in two: what had happened by an event or an instant, and what came later."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, select, true
+
+from schemas import tables
+
+Row = dict[str, Any]
+CHUNK = 2_000  # rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Until:
+    """Where the history is cut: after an event, in the order of what was done; or after an instant."""
+
+    event_id: int = 0
+    instant: datetime | None = None
+
+    @property
+    def earlier(self) -> ColumnElement[bool]:
+        """Of events: whether they had happened."""
+        event = tables.event.c
+        return event.id <= self.event_id if self.instant is None else event.at <= self.instant
+
+    @property
+    def later(self) -> ColumnElement[bool]:
+        """Of events: whether they had not."""
+        return ~self.earlier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which rows are copied: of one EDC, of its lake's files those of these usage days, of its drops those
+    that files and syncs name, and these; with `edc` empty, all.
+    """
+
+    edc: str = ""
+    days: Collection[date] = ()
+    drops: Collection[str] = ()
+
+    def of(self, column: ColumnElement[Any]) -> ColumnElement[bool]:
+        return column == self.edc if self.edc else true()
+
+    def on(self, column: ColumnElement[Any]) -> ColumnElement[bool]:
+        return column.in_(sorted(self.days)) if self.edc else true()
+
+
+@dataclass(slots=True)
+class Later:
+    """What happened after the event: by event name, what each was about, in order."""
+
+    until: Until
+    events: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    of_subject: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def read(cls, tx: Connection, until: Until) -> "Later":
+        later = cls(until)
+        for row in rows_of(tx, tables.event, until.later):
+            later.events[row["name"]].append(row)
+            later.of_subject[row["about"]].append(row)
+        return later
+
+    def about(self, *names: str) -> set[str]:
+        return {row["about"] for name in names for row in self.events[name]}
+
+
+def rows_of(tx: Connection, table: Table, where: ColumnElement[bool]) -> Iterator[Row]:
+    query = select(table).where(where).order_by(*table.primary_key)
+    for row in tx.execute(query.execution_options(yield_per=CHUNK)).mappings():
+        yield dict(row)
+
+
+def events_about(tx: Connection, about: str, *, until: Until, kind: str) -> list[Row]:
+    event = tables.event
+    where = (event.c.about == about) & until.earlier & event.c.name.startswith(kind)
+    return list(rows_of(tx, event, where))
