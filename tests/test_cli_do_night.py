@@ -229,8 +229,8 @@ def test_several_drops_are_loaded_by_several_processes(hub: Hub, operator: Opera
 
 def test_a_sweep_in_which_something_fails_says_so_with_exit_code_1(hub: Hub, operator: Operator) -> None:
     drop = hub.upload("cnp", NIGHT.bucket_of(CNP, 0).name, NIGHT.bucket_of(CNP, 0).content)
-    other = NIGHT.bucket_of(CNP, 1)
-    hub.arrive("cnp", other.name, other.content)
+    other = NIGHT.bucket_of(PPL, 0)
+    hub.arrive("ppl", other.name, other.content)
     for file in hub.home.lake.rglob(f"*{drop.id}*.parquet"):
         file.rename(file.with_suffix(".away"))
         away = file

@@ -113,8 +113,14 @@ def _not_loaded(missing: pa.Array, accounts: pa.Array, drop: Drop, day: date, st
     """
     if not len(missing):
         return missing
+    low = min(accounts[0].as_py(), missing[0].as_py())
+    high = max(accounts[-1].as_py(), missing[-1].as_py())
     with stores.ledger.read() as tx:
-        there = [file for file in loads.on_day(tx, edc=drop.partner, day=day) if file.drop_id != drop.id]
+        there = [
+            file
+            for file in loads.on_day(tx, edc=drop.partner, day=day)
+            if file.drop_id != drop.id and file.account_low <= high and file.account_high >= low
+        ]
     again = pc.is_in(accounts, value_set=missing[:0])
     for file in there:
         loaded = (
