@@ -23,8 +23,9 @@ from exchange.desk import DISK_FULL, Read, Refused, SessionInfo
 from exchange.server import Doors
 from jobs import executor, pipeline
 from jobs.schedule import Schedule
-from jobs.steps import arrive, collect, visit
+from jobs.steps import arrive, collect, look, visit
 from jobs.stores import place
+from jobs.stores.books import Books, Entry
 from jobs.stores.ledger import LedgerUnreachable, drops
 from jobs.stores.opened import Stores
 from schemas.drop import IN_INBOUND, UNDER_WAY, Drop, Stage
@@ -128,6 +129,17 @@ class Counter:
         with _in_words():
             arrive.removed(partner_id, name, whole=whole, stores=self._stores, now=self.now())
         session.habits[Habit.REMOVED] += 1
+
+    def seen(self, parts: tuple[str, ...]) -> Entry:
+        return Books(self._stores).entry(parts)
+
+    def listed(self, parts: tuple[str, ...], *, session: SessionInfo) -> Sequence[Entry]:
+        with _in_words():
+            return look.listed(parts, _looker(session), stores=self._stores, now=self.now())
+
+    def opened(self, parts: tuple[str, ...], *, session: SessionInfo) -> int:
+        with _in_words():
+            return look.opened(parts, _looker(session), stores=self._stores, now=self.now())
 
     def reads_ended(self, ended: Sequence[Read]) -> None:
         for one in ended:
@@ -255,6 +267,15 @@ def let_many_files_be_open() -> None:
     wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
     if now != resource.RLIM_INFINITY and now < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def _looker(session: SessionInfo) -> look.Looker:
+    return look.Looker(
+        partner=session.partner_id,
+        session=session.id,
+        address=session.address,
+        key_fingerprint=session.proof.fingerprint,
+    )
 
 
 def _only_inbound(folder: str) -> None:

@@ -19,6 +19,7 @@ from typing import Protocol
 from config.partners import Partner
 from exchange.addresses import Source
 from exchange.keys import Proof
+from jobs.stores.books import Entry
 from schemas.visit import TurnedAway, Visit
 
 DISK_FULL = "the hub's disk is full; try again later, and tell its operator"
@@ -135,6 +136,18 @@ class Desk(Protocol):
         self, partner_id: str, folder: str, name: str, *, whole: bool, session: SessionInfo
     ) -> None:
         """Take away `<name>`, or `.<name>.part` if not whole, because its partner asked for it."""
+        ...
+
+    def seen(self, parts: tuple[str, ...]) -> Entry:
+        """What an auditor's path leads to. Raises FileNotFoundError."""
+        ...
+
+    def listed(self, parts: tuple[str, ...], *, session: SessionInfo) -> Sequence[Entry]:
+        """What is in a folder of an auditor's. That it was looked at is recorded before. Raises FileNotFoundError."""
+        ...
+
+    def opened(self, parts: tuple[str, ...], *, session: SessionInfo) -> int:
+        """A descriptor of a file of an auditor's. That it was looked at is recorded before. Raises FileNotFoundError."""
         ...
 
     def reads_ended(self, ended: Sequence[Read]) -> None:

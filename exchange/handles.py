@@ -105,7 +105,7 @@ class Handles:
         """A handle for writing, or Refusal in words."""
         namespace.require_uploads(folder)
         namespace.require_upload_name(name)
-        self._require_room()
+        self.require_room()
         self.shared.claims.take(self.partner.id, folder.name, name)
         try:
             upload = await self.standing(self._open_upload, folder, name, flags)
@@ -113,7 +113,7 @@ class Handles:
             self.shared.claims.release(self.partner.id, folder.name, name)
             raise
         self.log.info("upload.opened", folder=folder.name, file=name, resumed_at=upload.resumed_at)
-        return self._add(upload)
+        return self.add(upload)
 
     def _open_upload(self, folder: Folder, name: str, flags: Flag) -> Upload:
         if closed := self.shared.desk.closed_because():
@@ -135,13 +135,13 @@ class Handles:
         if folder.uploads:
             words = f"{folder.name}/ is for uploads: its files can be renamed and removed, not read"
             raise Refusal(Code.PERMISSION_DENIED, words)
-        self._require_room()
+        self.require_room()
         reading = await self.standing(self._open_reading, folder, name)
         # What the session had of the file before counts, as does what another handle is having of it.
         reading.ranges = self._sent.setdefault((folder.name, name, reading.inode), reading.ranges)
         while len(self._sent) > _REMEMBERED:
             del self._sent[next(iter(self._sent))]
-        return self._add(reading)
+        return self.add(reading)
 
     def _open_reading(self, folder: Folder, name: str) -> Reading:
         began = self.shared.desk.now()
@@ -151,20 +151,22 @@ class Handles:
         """A handle for reading the names in a folder, or the folders at the top."""
         if place.name:
             raise Refusal(Code.NO_SUCH_FILE, "there is no such folder")
-        self._require_room()
+        self.require_room()
         now = (await self.standing(self.shared.desk.now)).timestamp()
         if place.folder is None:
             folders = [(folder, self.paths[folder.name]) for folder in FOLDERS[self.partner.role]]
-            return self._add(Listing(listing.of_top(folders, now=now)))
+            return self.add(Listing(listing.of_top(folders, now=now)))
         path = self.paths[place.folder.name]
-        return self._add(Listing(listing.of_folder(place.folder, path, now=now)))
+        return self.add(Listing(listing.of_folder(place.folder, path, now=now)))
 
-    def _require_room(self) -> None:
+    def require_room(self) -> None:
+        """Raises Refusal when as many files are open as may be."""
         most = self.shared.limits.max_handles
         if len(self._open) >= most:
             raise Refusal(Code.FAILURE, f"{most} files are open in this session; close some of them")
 
-    def _add(self, item: Upload | Reading | Listing) -> bytes:
+    def add(self, item: Upload | Reading | Listing) -> bytes:
+        """The handle of what was opened."""
         handle = self._next.to_bytes(4)
         self._next = (self._next + 1) & 0xFFFFFFFF
         if handle in self._open:  # a session of four thousand million opens, and one of the first still open

@@ -66,6 +66,13 @@ def of_folder(folder: Folder, path: Path, *, now: float) -> Generator[bytes, Non
                 yield _entry(name, namespace.file_attributes(folder, found), now)
 
 
+def of_entries(entries: Iterable[tuple[str, Attributes]], *, now: float) -> Generator[bytes, None, None]:
+    """The entries of a folder that is on no disk: names and attributes."""
+    own = Attributes(size=0, mode=namespace.ROOT_MODE, mtime=int(now))
+    for name, attributes in ((".", own), ("..", own), *entries):
+        yield _entry(name, attributes, now)
+
+
 def _entry(name: str, attributes: Attributes, now: float) -> bytes:
     line = (
         f"{stat.filemode(attributes.mode)}    1 0        0        "

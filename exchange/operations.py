@@ -9,7 +9,8 @@ import os
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 
-from exchange import changes, namespace, sftp_v3
+from config.partners import Role
+from exchange import changes, looking, namespace, sftp_v3
 from exchange.desk import DISK_FULL, Refused
 from exchange.handles import Handles
 from exchange.namespace import NameRefusal, Place
@@ -26,7 +27,6 @@ EXTENSIONS = (
     (b"limits@openssh.com", b"1"),
 )
 _FIXED = "the folders here are fixed: none can be made, removed or linked"
-_LONGEST_PATH = 4096  # bytes, as everywhere; what is here takes 264 at most
 _WRITES = Flag.WRITE | Flag.APPEND | Flag.CREAT | Flag.TRUNC
 _BY_ERRNO: Mapping[int, tuple[Code, str]] = {
     errno.ENOENT: (Code.NO_SUCH_FILE, "there is no such file"),
@@ -52,6 +52,8 @@ class Operations:
         try:
             if kind == Kind.EXTENDED:
                 kind = fields.string()
+            if self._role is Role.AUDITOR and (look := looking.REQUESTS.get(kind)) is not None:
+                return self._look(look, request, kind, fields)
             if (quick := _QUICK.get(kind)) is not None:
                 return quick(self, request, fields)
         except Exception as error:  # noqa: BLE001 - told and logged by `_explained`
@@ -61,6 +63,12 @@ class Operations:
     async def _slow(self, request: int, kind: int | bytes, fields: Fields) -> bytes:
         try:
             return await _SLOW.get(kind, Operations.unserved)(self, request, fields)
+        except Exception as error:  # noqa: BLE001 - told and logged by `_explained`
+            return self._explained(request, kind, error)
+
+    async def _look(self, look: looking.Look, request: int, kind: int | bytes, fields: Fields) -> bytes:
+        try:
+            return await look(self._handles, request, fields)
         except Exception as error:  # noqa: BLE001 - told and logged by `_explained`
             return self._explained(request, kind, error)
 
@@ -223,7 +231,7 @@ class Operations:
 
 def _path(fields: Fields) -> bytes:
     found = fields.string()
-    if len(found) > _LONGEST_PATH:
+    if len(found) > sftp_v3.LONGEST_PATH:
         raise Refusal(Code.NO_SUCH_FILE, "there is no such file or folder")
     return found
 

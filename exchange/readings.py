@@ -15,9 +15,12 @@ from exchange.sftp_v3 import MAX_DATA, Attributes, Code, Refusal
 class Reading:
     """A file that is open for reading. Files are never changed where they lie, so its size stands."""
 
-    __slots__ = ("_asked", "_fd", "began", "folder", "inode", "name", "opened", "ranges", "size", "withdrawn")
+    __slots__ = (
+        "_asked", "_fd", "_unnamed", "began", "folder", "inode", "name", "opened", "ranges", "size", "withdrawn",
+    )  # fmt: skip
 
-    def __init__(self, *, folder: Folder, name: str, fd: int, began: datetime) -> None:
+    def __init__(self, *, folder: Folder, name: str, fd: int, began: datetime, unnamed: bool = False) -> None:
+        """`unnamed`: the file may have no name on disk, which means nothing then."""
         found = os.fstat(fd)
         self.folder = folder
         self.name = name
@@ -27,6 +30,7 @@ class Reading:
         self.inode = found.st_ino
         self.withdrawn = False
         self._fd = fd
+        self._unnamed = unnamed
         self._asked = False
         self.ranges = Ranges()  # what was sent; its session shares it among handles of the same file
 
@@ -36,7 +40,7 @@ class Reading:
         Raises Refusal once the hub has withdrawn the file, that is, unlinked it.
         """
         self._asked = True
-        if os.fstat(self._fd).st_nlink == 0:
+        if not self._unnamed and os.fstat(self._fd).st_nlink == 0:
             self.withdrawn = True
             raise Refusal(
                 Code.FAILURE, f"{self.name} was withdrawn; list the folder again for what takes its place"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 
 VERSION = 3
+LONGEST_PATH = 4096  # bytes, as everywhere
 MAX_PACKET = 256 * 1024  # as OpenSSH: what an answer is never longer than
 MAX_TAKEN = MAX_PACKET + 8 * 1024  # a client's packet may be a little longer than it should be
 MAX_DATA = MAX_PACKET - 1024  # the most bytes of one READ's answer, and the most we ask for in a WRITE

@@ -69,6 +69,11 @@ EVENTS: Mapping[str, Event] = {
     "report.laid": Event("a report lies in reports/; its hash", ("file", "sha256")),
     "manifest.laid": Event("a manifest lies in outbound/; its hash", ("file", "sha256")),
     "sheet.laid": Event("a proof sheet, or its signature, lies in reports/; its hash", ("file", "sha256")),
+    # an auditor's door: `about` is a session's id, `partner` the auditor
+    "audit.looked": Event(
+        "an auditor is about to see a folder's names, or what is in a file",
+        ("path", "what", "address", "key"),
+    ),
     # the deadline: `about` is EDC/usage day, `partner` the EDC
     "deadline.warned": Event(
         "blocks are missing still at a time of warning", ("loaded", "due", "minutes_left")

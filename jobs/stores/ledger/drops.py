@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, String, bindparam, func, insert, select, type_coerce, update
 
 from jobs.stores.ledger import events
 from schemas import ids, tables
@@ -153,6 +153,26 @@ def first_arrival(tx: Connection, partner: str) -> datetime | None:
     query = select(_drop.c.arrived_at).where(_drop.c.partner == partner)
     first: datetime | None = tx.execute(query.order_by(_drop.c.arrived_at).limit(1)).scalar_one_or_none()
     return first
+
+
+def senders(tx: Connection) -> list[str]:
+    """Who ever sent a drop that was received."""
+    query = select(_drop.c.partner).where(_drop.c.sha256 != "").distinct().order_by(_drop.c.partner)
+    return list(tx.execute(query).scalars())
+
+
+def days_received(tx: Connection, partner: str) -> list[str]:
+    """The UTC days, `2013-09-03`, on which drops of a partner arrived that were received."""
+    day = func.substr(type_coerce(_drop.c.arrived_at, String), 1, 10)
+    query = select(day).where((_drop.c.partner == partner) & (_drop.c.sha256 != "")).distinct().order_by(day)
+    return list(tx.execute(query).scalars())
+
+
+def received_on(tx: Connection, partner: str, day: str) -> list[Drop]:
+    """The drops of a partner that arrived on a UTC day and were received, in the order of their ids."""
+    at = type_coerce(_drop.c.arrived_at, String)
+    where = (_drop.c.partner == partner) & (at >= day) & (at < f"{day}~") & (_drop.c.sha256 != "")
+    return _all(tx.execute(select(_drop).where(where).order_by(_drop.c.arrived_at, _drop.c.id)))
 
 
 def listed(
