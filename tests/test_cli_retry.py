@@ -84,5 +84,10 @@ def test_a_sweep_says_why_nothing_is_done_while_the_disk_is_full(
     drop = hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
     swept = operator.asks(hub.home.root, hub.now, "sweep", code=3)
     assert [one["code"] for one in swept["waits_for"]] == ["disk-full"]
+    file = hub.home.root / interval_name(hub)
+    file.write_bytes(lse([Cut(account="B", day=DAY)]))
+    told = operator.asks(hub.home.root, hub.now, "submit", "--edc", CNP.id, str(file), code=3)
+    assert told["error"]["code"] == "disk-full"
+    assert hub.laid(CNP.id, "inbound", "") == [hub.stores.mailboxes.whole(CNP.id, drop.name)]
     assert "Nothing is loaded or published" in operator.reads(hub.home.root, hub.now, "sweep", code=3)
     assert hub.drop(drop.id).stage is Stage.ARRIVED

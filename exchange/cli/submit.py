@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from config.errors import RefusedError
+from config.errors import OperatorError, RefusedError
 from config.partners import Partner
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
@@ -18,7 +18,8 @@ from jobs import executor
 from jobs.clock import RunningClock
 from jobs.schedule import Done, Schedule
 from jobs.steps import arrive
-from jobs.stores.ledger import drops
+from jobs.stores import place
+from jobs.stores.ledger import drops, failures
 from jobs.stores.opened import Stores
 from schemas import file_name, receipt
 from schemas.drop import ENDED, Drop, Outcome, Stage
@@ -52,6 +53,10 @@ def command(asked: Asked, *, files: tuple[Path, ...], login: str) -> int:
     with opened.stores(asked) as stores:
         edc = opened.edc(stores, login)
         _require_names(files, limit=stores.settings.sftp.max_upload_bytes)
+        for trouble in place.look(stores):
+            raise OperatorError(
+                trouble.code, trouble.what, "nothing was taken; submit again when that is mended"
+            )
         submitted = _Submitted(edc=edc, stores=stores, clock=asked.clock, many=len(files) > _FEW)
         try:
             ends = submitted.take(files)
@@ -127,7 +132,9 @@ class _Submitted:
             self.schedule.settle_down()
             with self.stores.ledger.read() as tx:
                 drop = drops.get(tx, drop.id)
-            if _has_ended(drop) or self.failures[f"drop:{drop.id}"] >= _TRIES:
+                parked = failures.is_parked(tx, f"drop:{drop.id}")
+            tried = parked or self.failures[f"drop:{drop.id}"] >= _TRIES
+            if _has_ended(drop) or tried or place.look(self.stores):
                 return drop
             time.sleep(opened.LOOK_AGAIN)
             self.schedule.wake(drop.id)
