@@ -47,6 +47,8 @@ def _asides(stores: Stores) -> Iterator[Path]:
             for name in names:
                 if name.endswith(files.ASIDE) and files.is_left_over(path := Path(folder, name)):
                     yield path
+    for tried in (stores.home.state, stores.lake.root, stores.home.staging):  # where `place` tries to write
+        yield from (path for path in tried.glob(f".*{files.ASIDE}") if files.is_left_over(path))
 
 
 def _of_the_lake(tx: Connection, stores: Stores) -> Iterator[Path]:
@@ -56,9 +58,11 @@ def _of_the_lake(tx: Connection, stores: Stores) -> Iterator[Path]:
         if _has_ended(tx, path.name.rpartition("!")[2]):
             yield path
     known = {*loads.paths(tx, kind="usage"), *loads.paths(tx, kind="affirmed")}
-    for path in lake.glob("usage/*/*.parquet"):
-        if str(path.relative_to(lake)) not in known and _has_ended(tx, path.name):
-            yield path
+    for folder, _, names in os.walk(lake / "usage"):
+        below = folder.removeprefix(f"{lake}/")  # as text: there are files of seven years
+        for name in names:
+            if f"{below}/{name}" not in known and _has_ended(tx, name):
+                yield Path(folder, name)
 
 
 def _has_ended(tx: Connection, name: str) -> bool:
