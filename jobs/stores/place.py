@@ -92,7 +92,7 @@ def _ledger(stores: Stores) -> Iterator[Trouble]:
 def _takes_writes(stores: Stores) -> bool:
     try:
         for folder in _folders(stores):
-            probe = folder / f".{stores.owner.name}.probe"
+            probe = folder / f".{stores.owner.name}.probe{files.ASIDE}"
             files.write(probe, b"whether this can be written")
             files.remove(probe)
     except OSError:
