@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from doors_fixtures import Door, open_door, string
 from exchange.app import Counter
 from hub_fixtures import CNP, Hub
 from jobs_fixtures import CHAMPION, Cut, interval_name, local, lse, send, send_sync
 from look_fixtures import DAY
+from schemas import tables
 
 OK, NO_SUCH_FILE, DENIED = 0, 2, 3
 REMOVE, MKDIR, STAT, RENAME, SETSTAT = 13, 14, 17, 18, 9
@@ -75,6 +77,21 @@ def test_every_drop_lies_in_the_archive_as_it_came_under_its_name_on_the_day_it_
             seen = client.stat(path)
         assert (seen.st_size, seen.st_mtime) == (drop.bytes, int(drop.arrived_at.timestamp()))
     assert len(drops) == 4
+
+
+def test_a_file_that_is_called_as_another_is_shown_hides_none(door: Door, hub: Hub) -> None:
+    first, second = [hub.drop(row["about"]) for row in hub.events("drop.received")][-2:]
+    assert first.name == second.name
+    sly = hub.arrive("cnp", "sly.tmp", b"misnamed")
+    called = {"name": f"{second.name}.{second.id}", "arrived_at": first.arrived_at}
+    with hub.stores.ledger.write() as tx:  # as if it had been refused under that name
+        row = update(tables.drop).where(tables.drop.c.id == sly.id)
+        tx.execute(row.values(sha256=first.sha256, in_inbound=False, **called))
+    day = first.arrived_at.date().isoformat()
+    shown = listed(door, f"archive/cnp/{day}")
+    assert len(shown) == 5
+    content = {name: fetched(door, f"archive/cnp/{day}/{name}") for name in shown}
+    assert {first.sha256, second.sha256} <= {hashlib.sha256(one).hexdigest() for one in content.values()}
 
 
 def test_receipts_reports_and_manifests_are_those_that_partners_have(door: Door, hub: Hub) -> None:

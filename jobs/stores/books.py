@@ -18,6 +18,7 @@ from isal import igzip
 
 from jobs.stores.ledger import drops, runs
 from jobs.stores.opened import Stores
+from schemas import ids
 from schemas.drop import Drop
 from schemas.receipt import MANIFEST
 
@@ -90,7 +91,7 @@ class Books:
             case ("archive", edc, day):
                 return Entry(name=day, at=_midnight(day), is_folder=True) if self._of_day(edc, day) else None
             case ("archive", edc, day, name):
-                return self._archived(name, self._of_day(edc, day).get(name))
+                return self._archived(name, self._drop(edc, day, name))
             case ("events", name):
                 return _file(self._path(parts)) if name in self._sealed() else None
             case (top, partner) if top in _MAILBOXES:
@@ -109,7 +110,8 @@ class Books:
             return self._unnamed(lambda file: file.write(_TEXT))
         if parts[0] != "archive":
             return os.open(self._path(parts), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        kept = self._stores.archive.path(self._of_day(parts[1], parts[2])[parts[3]].sha256)
+        drop = self._drop(*parts[1:])
+        kept = self._stores.archive.path(drop.sha256) if drop is not None else None
         if kept is None:
             raise _nothing(parts)
         if kept.suffix != ".gz":
@@ -145,15 +147,27 @@ class Books:
         with self._stores.ledger.read() as tx:
             return drops.senders(tx)
 
-    def _of_day(self, edc: str, day: str) -> dict[str, Drop]:
-        """The drops of a UTC day by the names they have here; none for what is no day."""
+    def _drop(self, edc: str, day: str, name: str) -> Drop | None:
+        """The drop that has a name here, found without those that came beside it."""
+        names = [name]
+        while ids.DROP.fullmatch(names[-1].rpartition(".")[2]):
+            names.append(names[-1].rpartition(".")[0])
+        return self._of_day(edc, day, *names).get(name)
+
+    def _of_day(self, edc: str, day: str, *names: str) -> dict[str, Drop]:
+        """The drops of a UTC day by the names they have here, or those that came under these; none for what
+        is no day.
+        """
         if not _DAY.fullmatch(day):
             return {}
         with self._stores.ledger.read() as tx:
-            found = drops.received_on(tx, edc, day)
+            found = drops.received_on(tx, edc, day, names=names)
         named: dict[str, Drop] = {}
         for drop in found:
-            named[f"{drop.name}.{drop.id}" if drop.name in named else drop.name] = drop
+            shown = drop.name
+            while shown in named:  # nobody can hide a file behind another by what it is called
+                shown += f".{drop.id}"
+            named[shown] = drop
         return named
 
     def _archived(self, name: str, drop: Drop | None) -> Entry | None:

@@ -128,18 +128,17 @@ def twin(tx: Connection, drop: Drop) -> Drop | None:
     not if the sync is rejected or refused as a whole, or another part has taken its place.
     """
     part, sync = tables.sync_part, tables.sync
-    stands = select(part.c.drop_id).join(sync).where(sync.c.state.not_in(["rejected", "refused"]))
+    stands = select(part.c.part).join(sync).where(sync.c.state.not_in(["rejected", "refused"]))
+    stands = stands.where((part.c.sync_id == _drop.c.sync_id) & (part.c.drop_id == _drop.c.id))
     where = (
         (_drop.c.partner == drop.partner)
         & (_drop.c.sha256 == drop.sha256)
         & (_drop.c.id != drop.id)
         & _drop.c.stage.in_([Stage.ACCEPTED, Stage.LOADED])
-        & ((_drop.c.sync_id == "") | _drop.c.id.in_(stands))
+        & ((_drop.c.sync_id == "") | stands.exists())
     )
-    row = tx.execute(
-        select(_drop).where(where).order_by(_drop.c.arrived_at, _drop.c.id).limit(1)
-    ).one_or_none()
-    return None if row is None else _read(row)
+    found = _all(tx.execute(select(_drop).where(where)))  # few; in order they would be sought among all
+    return min(found, key=lambda one: (one.arrived_at, one.id), default=None)
 
 
 def under_way_by(tx: Connection, *, partner: str, instant: datetime) -> int:
@@ -168,10 +167,14 @@ def days_received(tx: Connection, partner: str) -> list[str]:
     return list(tx.execute(query).scalars())
 
 
-def received_on(tx: Connection, partner: str, day: str) -> list[Drop]:
-    """The drops of a partner that arrived on a UTC day and were received, in the order of their ids."""
+def received_on(tx: Connection, partner: str, day: str, *, names: Collection[str] = ()) -> list[Drop]:
+    """The drops of a partner that arrived on a UTC day and were received, in the order of their arrival; only
+    those with these names, if there are any.
+    """
     at = type_coerce(_drop.c.arrived_at, String)
     where = (_drop.c.partner == partner) & (at >= day) & (at < f"{day}~") & (_drop.c.sha256 != "")
+    if names:
+        where &= _drop.c.name.in_(names)
     return _all(tx.execute(select(_drop).where(where).order_by(_drop.c.arrived_at, _drop.c.id)))
 
 
