@@ -10,16 +10,26 @@ from sqlalchemy import Connection, event
 from config.home import Home
 from hub_fixtures import Hub
 from jobs.stores.ledger import claims, drops, events, loads, outbox, runs, syncs
-from schemas.drop import UNDER_WAY, Stage
+from schemas.drop import UNDER_WAY, Drop, Stage
 
 NOW = datetime(2013, 9, 3, 10, tzinfo=UTC)
 DAY = date(2013, 9, 2)
 
+TWIN = Drop(
+    id="D130903-00001",
+    partner="cnp",
+    name="a",
+    stage=Stage.RECEIVED,
+    arrived_at=NOW,
+    bytes=1,
+    in_inbound=True,
+)
 ASKED: dict[str, Callable[[Connection], Any]] = {
     "the id of a new drop": lambda tx: drops.begin(
         tx, partner="cnp", name="b", stage=Stage.ARRIVED, at=NOW, size=1
     ),
     "days loaded since their report": lambda tx: runs.outdated(tx, "cnp", since=DAY),
+    "a drop of the same bytes": lambda tx: drops.twin(tx, TWIN),
     "drops under way": lambda tx: drops.at_stage(tx, UNDER_WAY),
     "broken uploads": lambda tx: drops.at_stage(tx, [Stage.INCOMPLETE]),
     "receipts due": drops.receipts_due,
