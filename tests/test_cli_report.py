@@ -142,6 +142,21 @@ def test_the_same_day_at_the_same_instant_is_the_same_page(desk: Desk, told: Tol
     assert re.sub(r"As it stood at [^.]*\.", "", made(desk, tmp_path).text) == first
 
 
+def test_the_page_of_an_earlier_instant_is_of_what_was_known_then(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "then.html"
+    answer = desk.ask("report", "2013-09-02", "--html", str(file), "--as-known-at", "2013-09-03T20:00Z")
+    assert answer.code == 0, answer.err
+    page = Page(file)
+    assert "As it stood at 2013-09-03 20:00:00 UTC." in page.words()
+    assert "the deadline is to come" in page.words()
+    assert "deadline missed" in made(desk, tmp_path).words()
+    then, now = (
+        sum(int(row[2]) for row in one.rows("Versions and estimates") if row[1] == "1")
+        for one in (page, made(desk, tmp_path))
+    )
+    assert then < now  # account 1007 came late
+
+
 def test_names_that_look_like_html_are_names(
     hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

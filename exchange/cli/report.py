@@ -16,6 +16,7 @@ from jobs.stores import files
     "report",
     "meterhub report 2013-09-02 --html 2013-09-02.html",
     "meterhub report 2013-09-02 --html 2013-09-02.html --json",
+    "meterhub report 2013-09-02 --html then.html --as-known-at 2013-09-03T22:00Z",
 )
 @click.argument("day", metavar="DAY", type=click.DateTime(["%Y-%m-%d"]))
 @click.option(
@@ -25,7 +26,8 @@ from jobs.stores import files
     required=True,
     help="The page to write; one that is there is written anew.",
 )
-def command(asked: Asked, *, day: datetime, file: Path) -> None:
+@options.AS_KNOWN_AT
+def command(asked: Asked, *, day: datetime, file: Path, known_at: datetime | None) -> None:
     """A usage day as one page that needs nothing else, fit to be sent and printed.
 
     When what came against the deadline, what is complete, versions and estimates, what each supplier got, faults;
@@ -33,8 +35,8 @@ def command(asked: Asked, *, day: datetime, file: Path) -> None:
     """
     if not file.absolute().parent.is_dir():
         raise RefusedError("no-such-folder", f"there is no folder {file.parent}", "make it first")
-    with opened.stores(asked) as stores:
-        found = figures.gather(day.date(), stores=stores, now=asked.clock())
+    with opened.stores_of(asked, known_at) as stores:
+        found = figures.gather(day.date(), stores=stores, now=known_at or asked.clock())
     written = page.rendered(found).encode()
     files.write(file, written)
     said = {"file": str(file), "bytes": len(written)}
