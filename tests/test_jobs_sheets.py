@@ -13,9 +13,10 @@ import pytest
 from config import partners
 from exchange import keys
 from hub_fixtures import CNP, PPL, Hub
+from interruption_fixtures import deaths
 from jobs.proofs import home as proofs
 from jobs.proofs.place import Place
-from jobs.steps import sheets
+from jobs.steps import deadline, sheets
 from jobs.stores.ledger import HEAD, events
 from jobs_fixtures import BLUEBONNET, CHAMPION, Cut, interval_name, local, lse, send, send_sync
 from look_fixtures import read
@@ -215,6 +216,30 @@ def _forget(hub: Hub) -> None:
     """The ledger does not know that any sheet was written."""
     with hub.stores.ledger.write() as tx:
         tx.exec_driver_sql("delete from job_run where job in ('sheet', 'sheet-last')")
+
+
+def _write_sheets(hub: Hub) -> None:
+    sheets.write(stores=hub.stores, now=hub.now)
+
+
+def test_what_a_death_left_is_not_called_wrong_and_the_next_sweep_has_the_sheet(
+    make_hub: Callable[..., Hub], tmp_path: Path
+) -> None:
+    hub = make_hub("[sync]\nbrake = 0.9\n")
+    keys.make_host_keys(hub.home.host_keys)
+    hub.remove_partner("ppl")
+    send_sync(hub, {"1001": ""})  # of default service: there is one sheet, the EDC's
+    send(hub, Cut(account="1001", day=DAY))
+    hub.sweep()
+    hub.at(local(CNP, NEXT, 23, 1))
+    assert isinstance(
+        deadline.judge(hub.partner("cnp"), DAY, stores=hub.stores, now=hub.now), deadline.Judged
+    )
+    for died in deaths(hub, _write_sheets, tmp_path / "died"):
+        assert found(died) == set()
+        died.sweep()
+        assert found(died) == set()
+        assert sheet(died, "cnp")["totals"]["drops"] == 2
 
 
 def test_an_egs_is_told_when_every_edc_of_the_day_has_its_verdict(make_hub: Callable[..., Hub]) -> None:

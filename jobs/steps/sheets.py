@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from config.partners import Partner, Role
 from jobs.stores import signing
-from jobs.stores.ledger import drops, events, outbox, runs, syncs
+from jobs.stores.ledger import claims, drops, events, outbox, runs, syncs
 from jobs.stores.ledger.events import Head
 from jobs.stores.opened import Stores
 from jobs.stores.signing import Signer
@@ -44,7 +44,7 @@ def write(*, stores: Stores, now: datetime) -> Written | NoKey:
         return NoKey()
     with stores.ledger.read() as tx:
         due = list(_due(tx, stores=stores, now=now))
-    return Written(sheets=sum(_write(one, day, signer, stores=stores, now=now) for day, one in due))
+    return Written(sheets=sum(_claim(one, day, signer, stores=stores, now=now) for day, one in due))
 
 
 def _due(tx: Connection, *, stores: Stores, now: datetime) -> Iterator[tuple[date, Partner]]:
@@ -71,6 +71,13 @@ def _due(tx: Connection, *, stores: Stores, now: datetime) -> Iterator[tuple[dat
 
 def _key(day: date, partner: Partner) -> str:
     return f"{day}/{partner.id}"
+
+
+def _claim(partner: Partner, day: date, signer: Signer, *, stores: Stores, now: datetime) -> bool:
+    """Write one sheet, unless another process has that in hand."""
+    key = f"verdict:{partner.id}/{day}"  # as whoever lays other reports of the day
+    with claims.claimed(stores.ledger, key, owner=stores.owner, now=now) as mine:
+        return mine and _write(partner, day, signer, stores=stores, now=now)
 
 
 def _write(partner: Partner, day: date, signer: Signer, *, stores: Stores, now: datetime) -> bool:
