@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hub_fixtures import CNP, small_night
-from jobs.stores.outbound import Drafts, held_by_lake_file, read_contents
+from jobs.stores.outbound import Drafts, Lists, read_contents
 from jobs.stores.shares import To
 from schemas import interval_file
 from schemas.interval_text import render
@@ -54,11 +54,14 @@ def test_a_file_of_many_stretches_is_shared_out_whole_and_in_its_order(tmp_path:
         assert (draft.blocks, draft.versions_above_1) == (2 * len(mine), 2 * len(mine))
         assert draft.intervals == 2 * 96 * len(mine)
         assert draft.estimated == 2 * pc.sum(mine["estimated"]).as_py()
-    held = held_by_lake_file([draft.contents for draft in made])
-    assert sorted(held) == [7, 8]
-    for of_it in held.values():
-        assert [place for place, _ in of_it] == [0, 1]
-        assert [len(words) for _, words in of_it] == [int((owner == place).sum()) for place in (0, 1)]
+    lists = Lists([draft.contents for draft in made])
+    assert lists.lake_files == [7, 8]
+    for lake_file in lists.lake_files:
+        held = lists.of(lake_file)
+        for place in (0, 1):
+            mine = pa.Table.from_batches([words for of, words in held if of == place])
+            assert mine.column_names == ["account", "channel"]
+            assert mine["account"].to_pylist() == some.filter(pa.array(owner == place))["account"].to_pylist()
 
 
 def test_a_block_can_be_shared_out_to_two_and_left_out_for_others(tmp_path: Path) -> None:

@@ -161,16 +161,44 @@ def read_contents(path: Path, columns: Sequence[str] = tuple(CONTENTS.names)) ->
         return pa.ipc.open_file(source, options=wanted).read_all()
 
 
-def held_by_lake_file(contents: Sequence[Path]) -> dict[int, list[tuple[int, pa.Table]]]:
-    """Of several outbound files, which blocks (account, channel) they hold of each lake file, and each
-    file's place among them. Only words are kept: 30 bytes a block.
+class Lists:
+    """Which blocks several outbound files hold of each lake file. Of their lists only where a lake file's blocks
+    begin and end is kept, so that a switch holds no more of a big night than of a small one.
     """
-    held: dict[int, list[tuple[int, pa.Table]]] = {}
-    for place, path in enumerate(contents):
-        blocks = read_contents(path).combine_chunks()
-        lake_file = blocks["lake_file_id"].to_numpy()
-        words = blocks.select(["account", "channel"])
-        begins = np.flatnonzero(np.diff(lake_file, prepend=-1)).tolist()
-        for begin, end in pairwise([*begins, len(blocks)]):  # blocks of a lake file stand together
-            held.setdefault(int(lake_file[begin]), []).append((place, words.slice(begin, end - begin)))
-    return held
+
+    def __init__(self, contents: Sequence[Path]) -> None:
+        self._words = [_Words(path) for path in contents]
+        self._at: dict[int, list[tuple[int, int, int, int]]] = {}  # file, batch, begin, end
+        for place, path in enumerate(contents):
+            for number, ids in enumerate(read_contents(path, ("lake_file_id",))["lake_file_id"].chunks):
+                lake_file = ids.to_numpy()
+                begins = np.flatnonzero(np.diff(lake_file, prepend=-1)).tolist()
+                for begin, end in pairwise([*begins, len(ids)]):  # blocks of a lake file stand together
+                    self._at.setdefault(int(lake_file[begin]), []).append((place, number, begin, end))
+
+    @property
+    def lake_files(self) -> list[int]:
+        """Their ids, in order."""
+        return sorted(self._at)
+
+    def of(self, lake_file_id: int) -> list[tuple[int, pa.RecordBatch]]:
+        """The blocks (account, channel) of a lake file, and the place of the file that holds them."""
+        return [
+            (place, self._words[place].batch(number).slice(begin, end - begin))
+            for place, number, begin, end in self._at[lake_file_id]
+        ]
+
+
+class _Words:
+    """The accounts and channels of one list, read batch by batch; the last one read is kept."""
+
+    def __init__(self, path: Path) -> None:
+        wanted = [CONTENTS.get_field_index(name) for name in ("account", "channel")]
+        options = pa.ipc.IpcReadOptions(included_fields=wanted)
+        self._list = pa.ipc.open_file(pa.memory_map(str(path)), options=options)
+        self._last: tuple[int, pa.RecordBatch] | None = None
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        if self._last is None or self._last[0] != number:
+            self._last = number, self._list.get_batch(number)
+        return self._last[1]

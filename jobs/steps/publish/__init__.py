@@ -25,7 +25,7 @@ from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import Held, OutboundFile
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
-from jobs.stores.outbound import Draft, Drafts, held_by_lake_file
+from jobs.stores.outbound import Draft, Drafts, Lists
 from jobs.stores.rosters import Roster
 from jobs.stores.shares import COLUMNS, To
 from schemas.usage_day import local_date
@@ -160,13 +160,13 @@ class _Run:
         # What was for one that is no partner any more is not written: nobody would find the file.
         wanted = [withdrawn for withdrawn in due if withdrawn.egs in self._egs_ids]
         paths = [layout.contents_path(withdrawn, stores=self.stores) for withdrawn in wanted]
-        held = held_by_lake_file(paths)
+        held = Lists(paths)
         with self.stores.ledger.read() as tx:
-            lake_files = loads.by_ids(tx, sorted(held))
+            lake_files = loads.by_ids(tx, held.lake_files)
         with side_by_side.threads() as threads:
             drafts = Drafts(layout.staging(self.stores, self.edc.id), threads)
             for file in lake_files.values():
-                self._write_again(file, held[file.id], wanted, drafts)
+                self._write_again(file, held.of(file.id), wanted, drafts)
             made = drafts.finish()
         with self.stores.ledger.write() as tx:
             self._record(tx, made, through=self.after, because=self.sync.id)
@@ -223,14 +223,18 @@ class _Run:
             drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
 
     def _write_again(
-        self, file: LakeFile, held: list[tuple[int, pa.Table]], wanted: list[OutboundFile], drafts: Drafts
+        self,
+        file: LakeFile,
+        held: list[tuple[int, pa.RecordBatch]],
+        wanted: list[OutboundFile],
+        drafts: Drafts,
     ) -> None:
         """Give the blocks of a lake file to those of the withdrawn files that held them (`held`: the place
         in `wanted`, and the blocks), as far as its EGS is still of record.
         """
         # Of each block that they held: its file's place, and its own row in the lake.
         to = np.repeat(np.array([place for place, _ in held]), [len(blocks) for _, blocks in held])
-        words = pa.concat_tables([blocks for _, blocks in held])
+        words = pa.Table.from_batches([blocks for _, blocks in held])
         ends = pc.min_max(words["account"])
         low, high = ends["min"].as_py(), ends["max"].as_py()
         rows = self.stores.lake.read(file.path, columns=COLUMNS, low=low, high=high)
