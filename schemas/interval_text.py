@@ -148,13 +148,14 @@ def _heads(blocks: pa.Table) -> pa.StringArray:
 
 def _combinations(words: pa.Table) -> tuple[npt.NDArray[np.int64], pa.Array]:
     """A row of each combination of words that there is, and which of them each row has."""
-    found = pa.array(np.zeros(len(words), np.int32))
+    found, count = pa.array(np.zeros(len(words), np.int32)), 0
     for name in words.column_names:
         word = _column(words, name)
         word = word if pa.types.is_dictionary(word.type) else word.dictionary_encode()
         pair = np.asarray(found).astype(np.int64) * len(word.dictionary) + np.asarray(word.indices)
-        found = pa.array(pair).dictionary_encode().indices
-    row = np.empty(pc.max(found).as_py() + 1, np.int64)
+        encoded = pa.array(pair).dictionary_encode()
+        found, count = encoded.indices, len(encoded.dictionary)
+    row = np.empty(count, np.int64)
     row[np.asarray(found)] = np.arange(len(words))
     return row, found
 

@@ -70,7 +70,7 @@ def door(tmp_path: Path, ca: Authority) -> Iterator[Door]:
 def trust(door: Door, *authorities: Authority, login: str = "ops", more: str = "") -> None:
     """Give a partner these authorities; it has a key of its own besides, which nothing here is signed with."""
     lines = ", ".join(f'"{one.line}"' for one in authorities)
-    door.add_partner(login, "auditor", more=f"certificate_authorities = [{lines}]\n{more}")
+    door.add_partner(login, "third_party", more=f"certificate_authorities = [{lines}]\n{more}")
 
 
 def visit(door: Door, key: Path, login: str = "ops") -> subprocess.CompletedProcess[str]:

@@ -47,7 +47,7 @@ def except_(door: Door, login: str, *allows: str, days: int = 100, where: str = 
     end = door.desk.now().date() + timedelta(days=days)
     listed = ", ".join(f'"{one}"' for one in allows)
     line = f"legacy = {{ until = {end}, allows = [{listed}] }}" if allows else ""
-    door.add_partner(login, "auditor", more=f"{where}\n{line}")
+    door.add_partner(login, "third_party", more=f"{where}\n{line}")
     if key:
         file = door.partners / f"{login}.toml"
         file.write_text(file.read_text().replace("authorized_keys = [", f'authorized_keys = ["{key}", '))
@@ -141,7 +141,7 @@ def test_ssh_audit_finds_the_doors_as_the_policy_has_them_while_another_address_
     assert done.returncode == 0, done.stdout + done.stderr
     door.add_partner(
         "near",
-        "auditor",
+        "third_party",
         more=f"""allow_from = ["127.0.0.1"]
 legacy = {{ until = {door.desk.now().date()}, allows = ["hmac-sha1"] }}""",
     )

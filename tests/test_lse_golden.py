@@ -24,6 +24,7 @@ FOUND_ELSEWHERE = {
     "sender",
     "kind-not-taken",
     "broken-gzip",
+    "checksum",
     "too-big-unpacked",
     "too-many-bad-blocks",
     "not-utf8",
