@@ -151,6 +151,19 @@ def test_what_was_under_way_is_taken_up(desk: Desk, template: tuple[Hub, dict[st
     hub.end()
 
 
+@pytest.mark.parametrize("words", ["status", "serve", "sweep", "replay 2013-09-02"])
+def test_a_ledger_that_is_gone_is_said_and_no_empty_one_takes_its_place(desk: Desk, words: str) -> None:
+    desk.ask("init")
+    for emptied in (False, True):
+        if emptied:
+            desk.hub.home.ledger_file.touch()  # as whoever held it open may leave one
+        said = desk.ask(*words.split())
+        assert said.code == 3
+        assert "the ledger is gone" in said.err
+        assert "meterhub rebuild" in said.err
+        assert desk.hub.home.ledger_file.exists() == emptied
+
+
 def test_a_ledger_that_is_there_is_left_alone(desk: Desk) -> None:
     assert desk.ask("rebuild").code == 3
     before = desk.hub.home.ledger_file.read_bytes()
