@@ -18,12 +18,15 @@ PATIENCE = timedelta(minutes=5)  # after which what should go on by itself is lo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """Something that an operator has to see to: what, and the command that does it or shows more."""
+    """Something that an operator has to see to: what, and the command that does it or shows more; `then`:
+    the commands of which one is to follow, where there is a choice.
+    """
 
     code: str
     partner: str
     what: str
     run: str
+    then: tuple[str, ...] = ()
 
 
 def needed(seen: Tonight, *, stores: Stores, stopped: bool = False) -> tuple[Need, ...]:
@@ -92,7 +95,8 @@ def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:
 
 def _held_syncs(tx: Connection) -> Iterator[Need]:
     for sync in syncs.in_state(tx, "held"):
-        yield _need("sync-held", sync.edc, f"{sync.id} is held: {sync.why}", f"sync approve {sync.id}")
+        choice = (f"sync approve {sync.id}", f'sync refuse {sync.id} --why "WHAT ITS EDC IS TOLD"')
+        yield _need("sync-held", sync.edc, f"{sync.id} is held: {sync.why}", f"sync diff {sync.id}", *choice)
 
 
 def _unsaid(edc: OfEdc) -> Iterator[Need]:
@@ -157,8 +161,9 @@ def _ending_exceptions(stores: Stores, today: date) -> Iterator[Need]:
             yield _need("legacy-ends", partner.id, what, f"doctor {partner.id}")
 
 
-def _need(code: str, partner: str, what: str, run: str) -> Need:
-    return Need(code=code, partner=partner, what=what, run=f"meterhub {run}")
+def _need(code: str, partner: str, what: str, run: str, *then: str) -> Need:
+    choice = tuple(f"meterhub {one}" for one in then)
+    return Need(code=code, partner=partner, what=what, run=f"meterhub {run}", then=choice)
 
 
 def _count(count: int, noun: str) -> str:

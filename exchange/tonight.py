@@ -1,6 +1,6 @@
 """How tonight stands, by the ledger: each EDC, and what lies before each EGS.
 
-The lake is asked only about accounts that nobody knew when they were loaded, and the roster about those.
+The lake is asked, and the roster, only which blocks that are due are loaded, of a usage day not judged yet.
 """
 
 from collections import Counter
@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from config.partners import Partner
@@ -18,7 +16,7 @@ from jobs.rules import ownership
 from jobs.stores.ledger import drops, loads, outbox, runs, standing, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
-from jobs.stores.rosters import Roster
+from jobs.stores.rosters import Roster, loaded_of_due
 from schemas import receipt, usage_day
 from schemas.drop import UNDER_WAY, Drop, Stage
 from schemas.usage_day import UsageDay, local_date
@@ -42,7 +40,7 @@ class OfEdc:
     under_way: int  # drops that are being taken in
     broken_off: int  # uploads that may be resumed
     due: int | None  # None: there is no roster that says
-    loaded: int  # of what is due; before the verdict, of accounts that the roster names, if there is one
+    loaded: int  # of what is due; where nobody says what is, all first versions
     first_versions: int
     replacing: int
     late: int
@@ -59,22 +57,28 @@ class OfEdc:
 
     @property
     def percent(self) -> float | None:
-        """Loaded of due, rounded as a report of the deadline rounds."""
+        """Loaded of due, rounded as a report of the deadline rounds; 100.0 only when nothing is missing."""
         if self.due is None:
             return None
-        return min(100.0, round(100 * self.loaded / self.due, 3)) if self.due else 100.0
+        if self.loaded >= self.due:
+            return 100.0
+        return min(99.999, round(100 * self.loaded / self.due, 3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfEgs:
-    """What lies before an EGS: files laid out from `since` to `until` of their EDC; all it has not collected."""
+    """What lies before an EGS. Of the files laid out from `since` to `until` of their EDC each is one of
+    collected, taken back and uncollected.
+    """
 
     egs: str
     laid_out: int
     blocks: int
     collected: int
+    taken_back: int  # for a sync's sake, collected before or not
     uncollected: int
-    oldest: datetime | None
+    uncollected_others: int  # files laid out on other nights that lie there
+    oldest: datetime | None  # since when the oldest uncollected file lies there, of any night
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +130,9 @@ def _of_edc(
     if judged and verdict is not None:
         loaded = int(verdict["expected"] - verdict["missing"])  # each was held to the roster
     else:
-        unknown = 0 if then is None else _unknown(edc, of_day.date, then, tx, stores=stores)
-        loaded = max(0, night["first_versions"] - unknown)
+        loaded = (
+            night["first_versions"] if then is None else _loaded(edc, of_day.date, then, tx, stores=stores)
+        )
     return OfEdc(
         edc=edc.id,
         usage_day=of_day.date,
@@ -166,26 +171,11 @@ def _of_edc(
     )
 
 
-def _unknown(edc: Partner, day: date, sync: Sync, tx: Connection, *, stores: Stores) -> int:
-    """How many blocks of a usage day, of those that came first for their account and channel, are of accounts
-    that a sync does not name: what a publication has held in suspense, and what none has looked at yet.
-    """
-    roster = Roster(stores.lake, sync.path)
-    if outbox.last_sync(tx, edc.id) == sync.id:
-        unknown = standing.suspended(tx, edc=edc.id, day=day).pairs
-    else:
-        held = standing.suspended_accounts(tx, edc=edc.id, day=day)
-        unknown = _strangers(pa.array(held, pa.string()), roster)
-    cursor = outbox.cursor(tx, edc.id)
-    for path in standing.not_looked_at(tx, edc=edc.id, day=day, after_seq=cursor):
-        rows = stores.lake.read(path, columns=("account", "version"))
-        unknown += _strangers(rows.filter(pc.equal(rows["version"], 1))["account"], roster)
-    return unknown
-
-
-def _strangers(accounts: pa.Array | pa.ChunkedArray, roster: Roster) -> int:
-    """How many of these a roster does not name."""
-    return len(accounts) - int(pc.sum(roster.standing_of(accounts)["known"]).as_py() or 0)
+def _loaded(edc: Partner, day: date, sync: Sync, tx: Connection, *, stores: Stores) -> int:
+    """How many of the blocks that a sync says are due are loaded, as a verdict at this moment would count."""
+    files = loads.on_day(tx, edc=edc.id, day=day)
+    paths = [stores.lake.root / file.path for file in files if file.kind == "usage" and file.first_versions]
+    return loaded_of_due(Roster(stores.lake, sync.path), paths)
 
 
 def _of_egss(known: list[str], edcs: list[OfEdc], tx: Connection) -> Iterator[OfEgs]:
@@ -203,7 +193,10 @@ def _of_egss(known: list[str], edcs: list[OfEdc], tx: Connection) -> Iterator[Of
             laid_out=sum(one.files for one in laid.get(egs, ())),
             blocks=sum(one.blocks for one in laid.get(egs, ())),
             collected=sum(one.collected for one in laid.get(egs, ())),
-            uncollected=sum(count for count, _ in left.get(egs, ())),
+            taken_back=sum(one.taken_back for one in laid.get(egs, ())),
+            uncollected=sum(one.uncollected for one in laid.get(egs, ())),
+            uncollected_others=sum(count for count, _ in left.get(egs, ()))
+            - sum(one.lying for one in laid.get(egs, ())),
             oldest=min((oldest for _, oldest in left.get(egs, ())), default=None),
         )
 

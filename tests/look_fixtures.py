@@ -120,9 +120,9 @@ def a_night(home: Home) -> Told:
     )
 
 
-def read(hub: Hub, egs: str, *, part: bool) -> None:
-    """An EGS reads its first file, or breaks off in the middle of it."""
-    file = hub.files(egs)[0]
+def read(hub: Hub, egs: str, *, part: bool, which: int = 0) -> None:
+    """An EGS reads a file, by default its first, or breaks off in the middle of it."""
+    file = hub.files(egs)[which]
     reading = collect.Reading(
         partner=egs,
         name=file.name,

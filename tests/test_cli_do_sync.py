@@ -10,6 +10,7 @@ import pytest
 from cli_do_fixtures import Operator
 from conftest import DAY
 from hub_fixtures import CNP, PPL, Hub, morning, partner_text, small_night
+from jobs_fixtures import send_sync
 from schemas import sync_file
 from schemas.sample import EGSS, SampleFile
 
@@ -123,18 +124,40 @@ def test_the_difference_says_who_gains_and_who_loses_which_accounts(held: Hub, o
         assert one["after"] - one["before"] == one["gains"] - one["loses"]
         assert one["loses"] == sum(was == one["holder"] for was, _ in MOVED.values())
     said = operator.reads(root, NEXT, "sync", "diff", SECOND, "--accounts")
-    assert "10 accounts change hands, 25.0% of 40:" in said
+    assert "It moves 10 accounts, 25.0%, of 40 before.\n" in said
+    assert "New accounts" not in said
     assert all(account in said for account in MOVED)
     assert "accounts" not in operator.asks(root, NEXT, "sync", "diff", FIRST, SECOND)
     back = operator.asks(root, NEXT, "sync", "diff", SECOND, FIRST, "--accounts")
     assert {row["account"]: (row["becomes"], row["was"]) for row in back["accounts"]} == MOVED
 
 
+def test_accounts_that_are_new_to_the_roster_are_not_counted_as_moved(hub: Hub, operator: Operator) -> None:
+    champion, keystone = (
+        next(egs.duns for egs in EGSS if egs.id == name) for name in ("champion", "keystone")
+    )
+    known = [str(1000 + k) for k in range(10)]
+    send_sync(hub, dict.fromkeys(known, champion))
+    hub.at(NEXT)
+    new = dict.fromkeys([str(2000 + k) for k in range(1200)], keystone)
+    taken = dict.fromkeys(known[:6], keystone) | {known[6]: ""}
+    left_out = known[9]
+    send_sync(hub, {one: champion for one in known if one != left_out} | taken | new)
+    root = hub.home.root
+    (_, second) = operator.asks(root, NEXT, "sync", "list")
+    assert (second["state"], second["moved"], second["why"]) == ("held", 8, "it moves 8 accounts, 80.0%")
+    answer = operator.asks(root, NEXT, "sync", "diff", "cnp")
+    assert (answer["moved"], answer["new"], answer["accounts_before"]) == (8, 1200, 10)
+    assert answer["moves"][-1] == {"was": "not in the roster", "becomes": "keystone", "accounts": 1200}
+    said = operator.reads(root, NEXT, "sync", "diff", "cnp")
+    assert "\nIt moves 8 accounts, 80.0%, of 10 before.\nNew accounts: 1,200.\n" in said
+
+
 def test_the_first_sync_of_all_gives_every_account_to_somebody(hub: Hub, operator: Operator) -> None:
     hub.send(*NIGHT.sync(CNP))
     answer = operator.asks(hub.home.root, NOW, "sync", "diff", FIRST, FIRST)
     assert (answer["moved"], answer["moves"]) == (0, [])
-    assert "No account changes hands." in operator.reads(hub.home.root, NOW, "sync", "diff", FIRST)
+    assert "It moves no account." in operator.reads(hub.home.root, NOW, "sync", "diff", FIRST)
     error = operator.asks(hub.home.root, NOW, "sync", "diff", "cnp", code=1)["error"]
     assert error["code"] == "nothing-waits"
 
@@ -181,7 +204,7 @@ def test_approval_asks_first(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(word))
     said = operator.reads(held.home.root, NEXT, "sync", "approve", SECOND, code=code)
-    assert said.index("10 accounts change hands") < said.index(f"Bring {SECOND} into force?")
+    assert said.index("It moves 10 accounts, 25.0%") < said.index(f"Bring {SECOND} into force?")
     assert operator.asks(held.home.root, NEXT, "sync", "list")[1]["state"] == state
     assert ("Nothing was changed." in said) == (code == 1)
 

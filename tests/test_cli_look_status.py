@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exchange import lock
+from exchange import lock, tonight
 from exchange.cli.options import NOW
 from hub_fixtures import CNP, PPL, Hub, partner_text
 from jobs.steps import arrive
@@ -117,6 +118,25 @@ def test_accounts_that_nobody_has_heard_of_do_not_count_as_loaded_of_due(
     assert (edc["loaded"], edc["first_versions"], edc["suspense"], edc["percent"]) == (1, 3, 2, 25.0)
 
 
+def test_blocks_that_nobody_expects_do_not_hide_those_that_are_missing(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    send(hub, *cuts("1001", "1002"), *cuts("1001", "1002", channel="1"), *cuts("9001"))
+    send(hub, *cuts("1001", stamp="20130903090000", wh=7))
+    (edc,) = status(desk)["edcs"]
+    (held,) = desk.ask("deadline", "--day", DAY.isoformat(), "--json").json
+    assert (held["expected"], held["loaded_in_time"], held["missing"]) == (4, 2, 2)
+    assert (edc["due"], edc["loaded"], edc["percent"], edc["first_versions"]) == (4, 2, 50.0, 5)
+    assert "2 of 4" in desk.ask("status").out
+
+
+@pytest.mark.parametrize(("loaded", "percent"), [(6_999_999, 99.999), (7_000_000, 100.0), (0, 0.0)])
+def test_the_share_is_whole_only_when_nothing_is_missing(only_cnp: Hub, loaded: int, percent: float) -> None:
+    (edc,) = tonight.look(stores=only_cnp.stores, now=only_cnp.now).edcs
+    assert replace(edc, loaded=loaded, due=7_000_000).percent == percent
+
+
 def test_readings_that_came_before_the_roster_count_as_soon_as_it_names_their_accounts(
     make_hub: MakeHub, desk_at: DeskAt
 ) -> None:
@@ -130,20 +150,20 @@ def test_readings_that_came_before_the_roster_count_as_soon_as_it_names_their_ac
     assert (edc["loaded"], edc["due"]) == (6, None)
     hub.on(minutes=1)
     send_sync(hub, dict.fromkeys(ACCOUNTS, CHAMPION.duns))
-    assert status(desk)["edcs"][0]["loaded"] == 4  # nothing is published yet
+    assert status(desk)["edcs"][0]["loaded"] == 3  # another channel of 1002 is nothing that is due
     hub.sweep()
     (edc,) = status(desk)["edcs"]
-    assert (edc["loaded"], edc["first_versions"], edc["suspense"], edc["suspense_accounts"]) == (4, 6, 2, 2)
+    assert (edc["loaded"], edc["first_versions"], edc["suspense"], edc["suspense_accounts"]) == (3, 6, 2, 2)
     hub.on(minutes=15)
     send(hub, *cuts("1004", "9003"), *(cut.again(wh=5, stamp="20130903090000") for cut in cuts("9001")))
-    assert status(desk)["edcs"][0]["loaded"] == 5
+    assert status(desk)["edcs"][0]["loaded"] == 4
     hub.sweep()
     (edc,) = status(desk)["edcs"]
-    assert (edc["loaded"], edc["suspense"], edc["suspense_accounts"]) == (5, 4, 3)
+    assert (edc["loaded"], edc["suspense"], edc["suspense_accounts"]) == (4, 4, 3)
     assert "4 blocks of 3 accounts in suspense\n" in desk.ask("status").out
     hub.on(minutes=1)
     send_sync(hub, dict.fromkeys([*ACCOUNTS, "9001"], CHAMPION.duns))
-    assert status(desk)["edcs"][0]["loaded"] == 6  # what was held for the old sync's sake is not yet free
+    assert status(desk)["edcs"][0]["loaded"] == 5
 
 
 def test_what_is_in_suspense_of_other_usage_days_is_told_apart(only_cnp: Hub, desk_at: DeskAt) -> None:
@@ -214,13 +234,34 @@ def test_an_egs_is_told_with_what_it_has_collected_and_what_not(only_cnp: Hub, d
     hub.sweep()
     egss = {egs["egs"]: egs for egs in status(desk)["egss"]}
     assert egss["champion"] | {"oldest": ""} == {
-        "egs": "champion", "laid_out": 2, "blocks": 3, "collected": 1, "uncollected": 1, "oldest": "",
+        "egs": "champion", "laid_out": 2, "blocks": 3, "collected": 1, "taken_back": 0, "uncollected": 1,
+        "uncollected_others": 0, "oldest": "",
     }  # fmt: skip
     assert datetime.fromisoformat(egss["champion"]["oldest"]) == first_laid + timedelta(minutes=20)
     assert egss["keystone"]["laid_out"] == 0
     hub.on(days=1)
     (champion,) = [egs for egs in status(desk)["egss"] if egs["egs"] == "champion"]
-    assert (champion["laid_out"], champion["uncollected"]) == (0, 1)
+    assert (champion["laid_out"], champion["uncollected"], champion["uncollected_others"]) == (0, 0, 1)
+
+
+def test_of_the_files_laid_out_for_an_egs_each_is_collected_taken_back_or_not_collected_yet(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    for account in ("1001", "1002", "1003"):
+        send(hub, *cuts(account))
+        hub.sweep()
+        hub.on(minutes=20)
+    read(hub, "champion", part=False)
+    read(hub, "champion", part=False, which=1)
+    send_sync(hub, {"1001": KEYSTONE.duns, **dict.fromkeys(ACCOUNTS[1:], CHAMPION.duns)})
+    hub.sweep()
+    champion = {egs["egs"]: egs for egs in status(desk)["egss"]}["champion"]
+    counts = [champion[name] for name in ("laid_out", "collected", "taken_back", "uncollected")]
+    assert counts == [3, 1, 1, 1]
+    assert champion["uncollected_others"] == 0
+    (said,) = [line.split() for line in desk.ask("status").out.splitlines() if "champion" in line]
+    assert said[:7] == ["champion", "3", "3", "1", "1", "1", "0"]
 
 
 # ── What needs an operator ───────────────────────────────────────────────────────────────────────
@@ -256,7 +297,13 @@ def test_a_held_sync_needs_an_operator(only_cnp: Hub, desk_at: DeskAt) -> None:
     send_sync(only_cnp, dict.fromkeys(ACCOUNTS, KEYSTONE.duns))
     what, run = needs(desk_at(only_cnp))["sync-held"]
     assert what.startswith("S130904-cnp-1 is held: ")
-    assert run == "meterhub sync approve S130904-cnp-1"
+    assert run == "meterhub sync diff S130904-cnp-1"
+    refuse = 'meterhub sync refuse S130904-cnp-1 --why "WHAT ITS EDC IS TOLD"'
+    (need,) = status(desk_at(only_cnp), code=3)["needs"]
+    assert need["then"] == ["meterhub sync approve S130904-cnp-1", refuse]
+    said = desk_at(only_cnp).ask("status").out.splitlines()
+    at = said.index(f"    {run}")
+    assert said[at + 1 : at + 3] == ["    meterhub sync approve S130904-cnp-1", f"    {refuse}"]
 
 
 def test_an_egs_that_is_no_partner_needs_an_operator_until_it_is_one(only_cnp: Hub, desk_at: DeskAt) -> None:

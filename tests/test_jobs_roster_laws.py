@@ -148,7 +148,7 @@ def test_what_changes_between_two_rosters_is_the_same_however_they_are_cut(
     ]
     assert taken == sum(both[each][0] != both[each][1] for each in was)
     found = Moves(counted=counted)
-    assert (found.before, found.number) == (len(was), len(named))
+    assert (found.before, found.number, found.new) == (len(was), taken, len(both) - len(was))
     for one in found.balances:
         assert (one.before, one.after) == (
             list(was.values()).count(one.holder),

@@ -98,11 +98,13 @@ def _tables(seen: Tonight) -> Iterator[RenderableType]:
         yield Text("No EDC is among the partners: meterhub partner add")
     if seen.egss:
         headings = (
-            "EGS",
-            ">laid out\ntonight",
+            "EGS,\ntonight",
+            ">laid\nout",
             ">blocks\nin them",
             ">collected\nof them",
-            ">uncollected\nof any night",
+            ">taken\nback",
+            ">not\nyet",
+            ">of other\nnights",
             "the oldest\nsince (UTC)",
         )
         yield show.table(headings, (_egs(egs) for egs in seen.egss), tight=True)
@@ -116,7 +118,8 @@ def _parts(seen: Tonight, needed: tuple[Need, ...], server: str) -> Iterator[Ren
         yield Text("An operator is needed:", "bold red")
         for need in needed:
             yield Text(f"{need.partner}: {need.what}" if need.partner else need.what, "red")
-            yield Text(f"    {need.run}", no_wrap=True, overflow="ignore")  # to be copied in one piece
+            for run in (need.run, *need.then):
+                yield Text(f"    {run}", no_wrap=True, overflow="ignore")  # to be copied in one piece
     else:
         yield Text(f"Nothing needs an operator. ({seen.at:%Y-%m-%d %H:%M:%S} UTC)", "green")
 
@@ -152,7 +155,9 @@ def _egs(egs: OfEgs) -> tuple[object, ...]:
         f"{egs.laid_out:,}",
         f"{egs.blocks:,}",
         f"{egs.collected:,}",
+        f"{egs.taken_back:,}",
         f"{egs.uncollected:,}",
+        f"{egs.uncollected_others:,}",
         show.minute(egs.oldest),
     )
 

@@ -62,6 +62,7 @@ def answer(before: Sync | None, after: Sync, found: Moves) -> dict[str, Any]:
         "to": after.id,
         "accounts_before": found.before,
         "moved": found.number,
+        "new": found.new,
         "moves": [{"was": was, "becomes": becomes, "accounts": n} for was, becomes, n in found.pairs],
         "holders": [asdict(balance) for balance in found.balances],
     }
@@ -72,10 +73,15 @@ def readable(before: Sync | None, after: Sync, found: Moves) -> list[Any]:
     """The difference for people."""
     since = "nothing in force" if before is None else f"{before.id} ({before.state}, as of {before.as_of})"
     shown: list[Any] = [f"From {since} to {after.id} ({after.state}, as of {after.as_of})"]
-    if not found.number:
-        return [*shown, "No account changes hands."]
-    share = f", {found.number / found.before:.1%} of {found.before:,}" if found.before else ""
-    shown.append(f"{found.number:,} accounts change hands{share}:")
+    if found.number:
+        share = found.number / found.before
+        shown.append(f"It moves {found.number:,} accounts, {share:.1%}, of {found.before:,} before.")
+    else:
+        shown.append("It moves no account.")
+    if found.new:
+        shown.append(f"New accounts: {found.new:,}.")
+    if not found.pairs:
+        return shown
     pairs = [(was, becomes, f"{count:,}") for was, becomes, count in found.pairs]
     shown.append(show.table(("of record was", "becomes", ">accounts"), pairs))
     rows = [

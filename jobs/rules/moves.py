@@ -126,7 +126,8 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moves:
-    """How many accounts go from whom to whom; those that stay are counted as going to who has them.
+    """How many accounts go from whom to whom; those that stay are counted as going to who has them, and those
+    that are new as coming from `NOT_THERE`.
     `accounts`: each of those that change hands (`moved`), where that was asked for.
     """
 
@@ -140,14 +141,19 @@ class Moves:
 
     @property
     def number(self) -> int:
-        """The accounts that change hands."""
-        return sum(n for _, _, n in self.pairs)
+        """The accounts of the roster before that change hands: what the brake counts (`taken`)."""
+        return sum(n for was, _, n in self.pairs if was != NOT_THERE)
+
+    @property
+    def new(self) -> int:
+        """The accounts that were not in the roster before; they are taken from nobody."""
+        return sum(n for (was, _), n in self.counted.items() if was == NOT_THERE)
 
     @property
     def pairs(self) -> list[tuple[str, str, int]]:
-        """From whom to whom how many accounts go, the most first."""
+        """From whom to whom how many accounts go, the most first, and after them those that are new."""
         rows = [(was, becomes, n) for (was, becomes), n in self.counted.items() if was != becomes]
-        return sorted(rows, key=lambda pair: (-pair[2], pair))
+        return sorted(rows, key=lambda pair: (pair[0] == NOT_THERE, -pair[2], pair))
 
     @property
     def balances(self) -> list[Balance]:

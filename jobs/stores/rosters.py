@@ -3,7 +3,7 @@
 A roster may name many millions of accounts. It is read by ranges of accounts, or all of it stretch by stretch.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -127,3 +127,22 @@ def due(sql: duckdb.DuckDBPyConnection, roster: Roster) -> duckdb.DuckDBPyRelati
         group by account, channel
     """
     return sql.sql(query, params={"roster": str(roster.file)})
+
+
+def loaded_of_due(roster: Roster, paths: Sequence[Path]) -> int:
+    """How many of the blocks due (`due`) came by these files of the lake, all of one usage day: by what came
+    first of each account and channel, so that none counts twice.
+    """
+    if not paths:
+        return 0
+    query = """
+        select count(*)
+        from (select account, channel from read_parquet($paths) where version = 1)
+        semi join (select account, unnest(string_split(channels, ';')) as channel
+                   from read_parquet($roster) where account_status = 'A' and ami) using (account, channel)
+    """
+    with duckdb.connect() as sql:
+        said = {"paths": [str(path) for path in paths], "roster": str(roster.file)}
+        counted = sql.execute(query, said).fetchone()
+    assert counted is not None
+    return int(counted[0])

@@ -194,7 +194,7 @@ def _judge(
     with stores.ledger.write() as tx:
         under = circumstances.note(tx, stores=stores, at=now)
         if share > stores.settings.sync.brake:
-            why = f"it moves {counts.moved} accounts, {share:.1%}"
+            why = f"it moves {counts.moved:,} accounts, {share:.1%}"
             say = {"moved": counts.moved, "share": round(share, 4), "lake": lake, "under": under}
             held = syncs.move(tx, sync, "held", event="sync.held", at=now, say=say, why=why, **known)
             _report(tx, held, stores=stores, now=now)

@@ -53,27 +53,17 @@ def arrivals(tx: Connection, *, partner: str, since: datetime, until: datetime) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspended:
-    """What of a usage day is held in suspense: blocks, of so many accounts, and of so many accounts and
-    channels, each of which was loaded once as the first.
-    """
+    """What of a usage day is held in suspense: blocks, of so many accounts."""
 
     blocks: int
     accounts: int
-    pairs: int
 
 
 def suspended(tx: Connection, *, edc: str, day: date) -> Suspended:
     """What of a usage day is held in suspense still."""
-    pair = _held.c.account + "/" + _held.c.channel
-    columns = (func.count(), func.count(_held.c.account.distinct()), func.count(pair.distinct()))
-    blocks, accounts, pairs = tx.execute(_in_suspense(*columns, edc=edc, day=day)).one()
-    return Suspended(blocks=blocks, accounts=accounts, pairs=pairs)
-
-
-def suspended_accounts(tx: Connection, *, edc: str, day: date) -> list[str]:
-    """The account of each account and channel of a usage day that is held in suspense still."""
-    rows = tx.execute(_in_suspense(_held.c.account, _held.c.channel, edc=edc, day=day).distinct())
-    return [account for account, _ in rows]
+    columns = (func.count(), func.count(_held.c.account.distinct()))
+    blocks, accounts = tx.execute(_in_suspense(*columns, edc=edc, day=day)).one()
+    return Suspended(blocks=blocks, accounts=accounts)
 
 
 def _in_suspense(*columns: ColumnElement[Any], edc: str, day: date) -> Select[Any]:
@@ -85,32 +75,37 @@ def _in_suspense(*columns: ColumnElement[Any], edc: str, day: date) -> Select[An
     )
 
 
-def not_looked_at(tx: Connection, *, edc: str, day: date, after_seq: int) -> list[str]:
-    """The lake files of a usage day that no publication has looked at yet and that came with accounts nobody
-    knew when they were loaded: their paths.
-    """
-    query = (
-        select(_lake.c.path)
-        .join(_drop, _drop.c.id == _lake.c.drop_id)
-        .where((_lake.c.edc == edc) & (_lake.c.usage_date == day) & (_lake.c.kind == "usage"))
-        .where((_lake.c.first_versions > 0) & (_lake.c.load_seq > after_seq) & (_drop.c.suspense > 0))
-    )
-    return list(tx.execute(query.order_by(_lake.c.id)).scalars())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Laid:
-    """What was laid out for an EGS: files, blocks, and how many of the files it has collected."""
+    """What was laid out for an EGS: files and blocks. Each file is collected, taken back (collected before or
+    not) or uncollected; `lying`: of those uncollected, the files whose time in outbound/ is not over.
+    """
 
-    files: int = 0
-    blocks: int = 0
-    collected: int = 0
+    files: int
+    blocks: int
+    collected: int
+    taken_back: int
+    lying: int
+
+    @property
+    def uncollected(self) -> int:
+        """Files that are neither collected nor taken back."""
+        return self.files - self.collected - self.taken_back
 
 
 def laid_out(tx: Connection, *, edc: str, since: datetime, until: datetime) -> dict[str, Laid]:
     """By EGS, what was laid out of an EDC's blocks from `since` to before `until`."""
+    taken_back = _file.c.state == "withdrawn"
+    uncollected = _file.c.collected_at.is_(None)
     query = (
-        select(_file.c.egs, func.count(), func.sum(_file.c.blocks), func.count(_file.c.collected_at))
+        select(
+            _file.c.egs,
+            func.count(),
+            func.sum(_file.c.blocks),
+            func.count().filter(~taken_back & ~uncollected),
+            func.count().filter(taken_back),
+            func.count().filter((_file.c.state == "laid-out") & uncollected),
+        )
         .join(_pub, _pub.c.id == _file.c.publication_id)
         # The ids of publications begin with the UTC day of their making.
         .where((_pub.c.id >= ids.publication_day(since)) & (_pub.c.id < ids.publication_day(until) + "~"))
@@ -118,8 +113,8 @@ def laid_out(tx: Connection, *, edc: str, since: datetime, until: datetime) -> d
         .group_by(_file.c.egs)
     )
     return {
-        egs: Laid(files=files, blocks=blocks, collected=collected)
-        for egs, files, blocks, collected in tx.execute(query)
+        egs: Laid(files=files, blocks=blocks, collected=collected, taken_back=back, lying=lying)
+        for egs, files, blocks, collected, back, lying in tx.execute(query)
     }
 
 
