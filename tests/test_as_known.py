@@ -156,6 +156,8 @@ def test_commands_tell_what_was_known_and_what_changed_since(desk: Desk) -> None
         in desk.ask("diff", "2013-09-02", "--from", then, "--to", hub.now.isoformat()).out
     )
     assert desk.ask("diff", "2013-09-02", "--from", then, "--to", then).out == "Nothing changed.\n"
+    told = desk.ask("diff", "2013-09-05", "--from", then, "--to", then)
+    assert (told.code, "there is something of 2013-09-02" in told.err) == (3, True)
 
 
 def test_an_instant_to_come_cannot_be_asked_for(desk: Desk) -> None:

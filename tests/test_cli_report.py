@@ -163,17 +163,33 @@ def test_names_that_look_like_html_are_names(
     hub.remove_partner("ppl")
     odd = Edc(id="cnp", name="</p><script>alert(1)</script> A&B 'x'", duns=CNP.duns, zone=CNP.zone)
     hub.add_partner(partner_text(odd, "edc"), "cnp")
+    send_sync(hub, {"1001": CHAMPION.duns})
     page = made(Desk(hub, capsys, monkeypatch), tmp_path)
     assert f"{odd.name} (cnp)" in page.words()
     assert not list(page.root.iter(f"{XHTML}script"))
 
 
-def test_a_day_without_a_sync_or_without_readings_has_a_page_that_says_so(
+def test_a_day_of_which_there_is_nothing_is_refused_and_the_days_there_are_are_named(
+    hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    desk, file = Desk(hub, capsys, monkeypatch), tmp_path / "day.html"
+    answer = desk.ask("report", str(DAY), "--html", str(file))
+    assert (answer.code, "no day of which there is anything" in answer.err) == (3, True)
+    send(hub, Cut(account="1001", day=DAY))
+    assert "nobody knows how many blocks due" in made(desk, tmp_path).words()  # there is no sync yet
+    send_sync(hub, {"1001": CHAMPION.duns})
+    file.unlink()
+    for day in ("2013-08-20", "2013-09-03", "2031-01-01"):  # before all, not over yet, and to come
+        answer = desk.ask("report", day, "--html", str(file))
+        assert (answer.code, "there is something of 2013-09-02" in answer.err) == (3, True)
+    assert not file.exists()
+
+
+def test_a_day_without_readings_that_are_due_has_a_page_that_says_so(
     hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hub.remove_partner("ppl")
     desk = Desk(hub, capsys, monkeypatch)
-    assert "nobody knows how many blocks due" in made(desk, tmp_path).words()
     send_sync(hub, {"1001": CHAMPION.duns})
     assert "the deadline is to come; 0 of 1 blocks due are loaded" in made(desk, tmp_path).words()
     send(hub, Cut(account="1001", day=DAY))

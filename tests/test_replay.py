@@ -10,7 +10,7 @@ import pytest
 
 from config.home import Home
 from hub_fixtures import CNP, LONG, Hub
-from jobs_fixtures import CHAMPION
+from jobs_fixtures import CHAMPION, Cut, interval_name, lse, send, send_sync
 from look_fixtures import Desk
 from replay_fixtures import AUTUMN, SPRING, a_night, again, differences, killed_in_the_middle, morning_of
 
@@ -172,7 +172,7 @@ def test_the_command_says_identical_and_the_counts_or_what_differs(
     flip(of_cnp(copied, "champion", ".lse.gz"))
     said = at_desk.ask("replay", "2013-03-10", "--edc", "cnp")
     assert said.code == 1
-    assert "1 differences" in said.out
+    assert "1 difference\n" in said.out
 
 
 def test_a_usage_day_is_replayed_with_all_its_versions_whenever_they_came(
@@ -192,6 +192,64 @@ def test_a_usage_day_is_replayed_with_all_its_versions_whenever_they_came(
         "differences"
     ]
     assert found["what"] == "lake"
+
+
+def test_a_load_that_brought_no_new_blocks_is_replayed_as_any(tmp_path: Path) -> None:
+    known = [Cut(account=f"10{k}", day=SPRING, wh=104 + k) for k in (0, 1)]
+    hub = Hub(Home(tmp_path / "hub"), morning_of(SPRING + timedelta(days=1)), SETTINGS)
+    send_sync(hub, {"100": CHAMPION.duns, "101": CHAMPION.duns}, as_of=SPRING + timedelta(days=1))
+    send(hub, *known)
+    hub.on(minutes=5)
+    typo = lse([Cut(account="100", day=SPRING, wh=1)]).replace(b"20130310", b"20133310")
+    drop = hub.upload("cnp", interval_name(hub), typo + lse(known))
+    assert (drop.outcome, drop.blocks_loaded, drop.blocks_unchanged, drop.blocks_rejected) == (
+        "partial",
+        0,
+        2,
+        1,
+    )
+    hub.sweep()
+    assert differences(hub, SPRING) == []
+    with sqlite3.connect(hub.home.ledger_file) as ledger:
+        assert ledger.execute(
+            "update load set loaded_at = '2013-03-12T07:00:00.000000Z' where seq = 2"
+        ).rowcount
+    assert [one.where for one in differences(hub, SPRING)] == ["load 2: loaded_at"]
+    hub.close()
+
+
+def test_a_day_with_nothing_is_refused_and_the_days_there_are_are_named(
+    night: Hub, hub: Hub, desk: Callable[[Hub], Desk]
+) -> None:
+    for how in ((), ("--usage-day",), ("--edc", "ppl")):
+        for day in ("2013-03-01", "2031-01-01"):
+            said = desk(night).ask("replay", day, *how)
+            assert (said.code, "there is something of 2013-03-10" in said.err) == (3, True), (day, how)
+            assert "identical" not in said.out
+    early = ("replay", "2013-03-10", "--as-known-at", "2013-03-11T01:00Z")
+    assert desk(night).ask(*early).code == 3
+    said = desk(hub).ask("replay", "2013-09-02")
+    assert (said.code, "no day of which there is anything" in said.err) == (3, True)
+
+
+def test_what_was_before_a_rebuild_cannot_be_replayed_and_what_came_after_can(
+    copied: Hub, desk: Callable[[Hub], Desk]
+) -> None:
+    copied.close()
+    for path in copied.home.state.glob("ledger.sqlite*"):
+        path.unlink()
+    (held,) = (one for one in desk(copied).ask("rebuild", "--json").json["syncs_to_approve"] if "cnp" in one)
+    copied.open()
+    assert desk(copied).ask("sync", "approve", held, "--yes").code == 0
+    a_night(copied, SPRING + timedelta(days=1), 5)
+    a_night(copied, SPRING + timedelta(days=2), 6)
+    for words in (("2013-03-10",), ("2013-03-11",), ("2013-03-10", "--usage-day")):
+        said = desk(copied).ask("replay", *words)
+        assert said.code == 3, words
+        assert "the history before that is not in it" in said.err
+        assert "replay 2013-03-12 or a later day" in said.err
+    assert desk(copied).ask("replay", "2013-03-12").code == 0
+    assert "there is something of 2013-03-12" in desk(copied).ask("replay", "2013-04-01").err
 
 
 def copied_drops(hub: Hub) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from exchange.cli import opened, options, show
+from exchange.cli import no_day, opened, options, show
 from exchange.cli.options import Asked
 from jobs.stores import views
 from jobs.stores.as_known import as_known
@@ -53,13 +53,17 @@ _QUESTION = """
 def command(asked: Asked, *, day: datetime, begin: datetime, end: datetime, only: tuple[str, ...]) -> None:
     """Which readings of a usage day changed between two instants, by whom, and by how many kWh.
 
-    A block changed when another version of it counts. One that came first counts from nothing.
+    A block changed when another version of it counts. One that came first counts from nothing. Exit
+    code 3 if there are no readings of the day.
     """
     if end < begin:
         raise click.UsageError("--to is before --from")
     question = _QUESTION.format(begin=receipt.instant(begin), end=receipt.instant(end), day=f"{day:%Y-%m-%d}")
     with opened.stores(asked) as stores:
-        edcs = {one.id for one in opened.edcs(stores, only)}
+        known = opened.edcs(stores, only)
+        if day.date() not in (there := no_day.with_readings(known, stores=stores)):
+            raise no_day.refused(f"no readings of {day:%Y-%m-%d} are loaded: nothing can have changed", there)
+        edcs = {one.id for one in known}
         with as_known(stores, end, now=asked.clock()) as then, views.ask(question, stores=then) as answer:
             found = [row for batch in answer for row in batch.to_pylist() if not only or row["edc"] in edcs]
     asked.show([_as_json(row) for row in found], *_readable(found))

@@ -1,18 +1,21 @@
 """`meterhub replay`: the load of a day done again from the archive, and held to what there is."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from config.errors import RefusedError
-from exchange.cli import opened, options, show
+from config.errors import OperatorError, RefusedError
+from config.partners import Partner
+from exchange.cli import no_day, opened, options, show
 from exchange.cli.options import Asked
 from jobs.replay import day as step
+from jobs.replay import days
 from jobs.replay.compare import Difference
 from jobs.replay.window import Replayed, usage_windows, windows
+from jobs.stores.opened import Stores
 from schemas import receipt
 
 _SHOWN = 100  # differences of an EDC that people are shown
@@ -58,21 +61,33 @@ def command(
 
     All that was received, loaded and published from the deadline before to the day's own, and the verdict: lake
     files, versions, receipts, reports, outbound files and manifests, byte by byte, and the ledger, row by row. The
-    hub's own files are only read. Exit code 1 if anything differs.
+    hub's own files are only read. Exit code 1 if anything differs; 3 if there is nothing of the day to replay, or the
+    history of it was lost with the ledger before a rebuild.
     """
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise RefusedError("folder-in-use", f"{keep} is not empty", "name a folder that is not there yet")
     with opened.stores(asked) as stores, show.progress() as progress:
         bar = progress.add_task("replaying", total=None)
         which = usage_windows if of_usage else windows
-        found = which(
-            opened.edcs(stores, only), day.date(), stores=stores, now=asked.clock(), known_at=known_at
-        )
+        edcs, now = opened.edcs(stores, only), asked.clock()
+        found = which(edcs, day.date(), stores=stores, now=now, known_at=known_at)
+        if all(window.empty for window in found):
+            raise _nothing(edcs, day.date(), stores, until=min(now, known_at or now), of_usage=of_usage)
         done = step.replay(
             found, stores=stores, keep=keep, told=lambda n, of: progress.update(bar, completed=n, total=of)
         )
     asked.show([_as_json(one) for one in done], *_readable(done))
     return 1 if any(one.differences for one in done) else 0
+
+
+def _nothing(
+    edcs: Sequence[Partner], day: date, stores: Stores, *, until: datetime, of_usage: bool
+) -> OperatorError:
+    """That there is nothing to replay of a day, and the days of which there is."""
+    if of_usage:
+        return no_day.refused(f"no readings of {day} are loaded", no_day.with_readings(edcs, stores=stores))
+    what = f"nothing was received, published or judged for {day}: there is nothing to replay"
+    return no_day.refused(what, days.there_are(edcs, stores=stores, until=until))
 
 
 def _as_json(one: Replayed) -> dict[str, Any]:
@@ -125,7 +140,9 @@ def _readable(done: Sequence[Replayed]) -> list[Any]:
         if more := len(one.differences[_SHOWN:]):
             said.append(f"… and {more:,} more: --json has them all")
     differ = sum(len(one.differences) for one in done)
-    said.append(f"{differ:,} differences" if differ else _identical(done))
+    said.append(
+        f"{differ:,} {'difference' if differ == 1 else 'differences'}" if differ else _identical(done)
+    )
     return said
 
 

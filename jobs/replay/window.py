@@ -9,12 +9,12 @@ from sqlalchemy import Connection, func, select
 
 from config.partners import Partner
 from jobs.replay import acts as acts_of
-from jobs.replay.acts import Act, Enforced, Judge, Load, Recorded, Settle
+from jobs.replay import days
+from jobs.replay.acts import Act, Elsewhere, Enforced, Judge, Load, Recorded, Settle
 from jobs.replay.compare import Difference
-from jobs.stores.ledger import as_of, runs
+from jobs.stores.ledger import as_of
 from jobs.stores.opened import Stores
 from schemas import tables
-from schemas.usage_day import UsageDay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,11 @@ class Window:
     acts: Sequence[Act]
     verdict: Judge | None  # given when the window was over
     of_usage: bool = False  # not a day's load, but all versions of a usage day, whenever they came
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing of its EDC was done in it that could be done again."""
+        return self.verdict is None and all(isinstance(act, Elsewhere) for act in self.acts)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +59,8 @@ def windows(
 
 
 def _window(tx: Connection, edc: Partner, day: date, *, stores: Stores, until: datetime) -> Window:
-    begin, end = (_deadline(tx, edc, one, stores) for one in (day - timedelta(days=1), day))
+    begin, end = (days.deadline(tx, edc, one, stores) for one in (day - timedelta(days=1), day))
+    days.refuse_before_rebuild(tx, edc, day, begin, stores)
     after, last = as_of.last_event(tx, begin), as_of.last_event(tx, min(end, until))
     found = acts_of.read(tx, edc=edc.id, after=after, until=last)
     # The verdict on the day before was given after its deadline, and is a part of that day.
@@ -72,15 +78,17 @@ def usage_windows(
 ) -> list[Window]:
     """All loads of a usage day, whenever they came, and the verdict on it."""
     with stores.ledger.read() as tx:
-        return [_usage_window(tx, edc, day, until=min(now, known_at or now)) for edc in edcs]
+        return [_usage_window(tx, edc, day, stores=stores, until=min(now, known_at or now)) for edc in edcs]
 
 
-def _usage_window(tx: Connection, edc: Partner, day: date, *, until: datetime) -> Window:
+def _usage_window(tx: Connection, edc: Partner, day: date, *, stores: Stores, until: datetime) -> Window:
     event, file = tables.event, tables.lake_file
     drops = select(file.c.drop_id).where((file.c.edc == edc.id) & (file.c.usage_date == day))
     loaded = (event.c.name == "drop.loaded") & event.c.about.in_(drops) & (event.c.at <= until)
     query = select(func.min(event.c.id), func.max(event.c.id), func.min(event.c.at), func.max(event.c.at))
     first, last, begin, end = tx.execute(query.where(loaded)).one()
+    if begin is not None:
+        days.refuse_before_rebuild(tx, edc, day, begin, stores)
     found = acts_of.read(tx, edc=edc.id, after=first - 1, until=last) if first else []
     verdict = acts_of.verdict_on(tx, edc=edc.id, day=day) if first else None
     mine = [one for act in found if (one := _for_usage(act, day)) is not None]
@@ -111,13 +119,3 @@ def _for_usage(act: Act, day: date) -> Act | None:
         case Judge() if act.day == day:
             return act
     return None
-
-
-def _deadline(tx: Connection, edc: Partner, day: date, stores: Stores) -> datetime:
-    """The deadline of a usage day: that by which it was judged, or will be."""
-    assert edc.zone is not None
-    row = runs.verdict(tx, edc=edc.id, day=day)
-    if row is not None:
-        judged: datetime = row["deadline"]
-        return judged
-    return UsageDay(day, edc.zone).deadline(stores.settings.deadline.time)

@@ -37,10 +37,15 @@ def copy(source: Connection, target: Connection, *, until: Until, wanted: Wanted
     drops = list(taken_in.drops(source, later, wanted, {row["drop_id"] for row in lake}))
     begun = {row["id"] for row in drops}
     _put(target, tables.drop, drops)
+    # A load that brought no new blocks has no file in the lake; it is there if its drop is wanted.
     _put(
         target,
         tables.load,
-        (row for row in taken_in.loads(source, later, wanted) if not wanted.edc or row["seq"] in seqs),
+        (
+            row
+            for row in taken_in.loads(source, later, wanted)
+            if not wanted.edc or row["seq"] in seqs or row["drop_id"] in wanted.drops
+        ),
     )
     _put(target, tables.lake_file, lake)
     _put(target, tables.sync, syncs)

@@ -122,14 +122,16 @@ def _sync_then(row: Row, before: list[Row]) -> Row:
     names = {one["name"] for one in before}
     state = _SYNC_STATES[before[-1]["name"]]
     then = row | {"state": state}
+    rebuilt = "sync.begun" not in names  # made again from its file: complete from the outset
     for name, unknown in _SYNC_KNOWS.items():
-        if name not in names:
+        if name not in names and not (rebuilt and name == "sync.completed"):
             then |= unknown
     if not names & {"sync.held", "sync.assembled"}:
         then |= _ROSTER
     if "sync.held" in names and state in {"held", "withdrawing", "in-force", "superseded"}:
         held = next(one["details"] for one in before if one["name"] == "sync.held")
-        then["why"] = f"it moves {held['moved']} accounts, {row['share_moved']:.1%}"
+        moves = f"it moves {held['moved']:,} accounts, {row['share_moved']:.1%}"
+        then["why"] = held.get("why", moves)  # one of a rebuild says why
     elif state not in {"rejected", "refused", "older"}:
         then["why"] = ""
     return then
