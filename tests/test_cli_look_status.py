@@ -123,11 +123,11 @@ def test_blocks_that_nobody_expects_do_not_hide_those_that_are_missing(
 ) -> None:
     hub, desk = only_cnp, desk_at(only_cnp)
     send(hub, *cuts("1001", "1002"), *cuts("1001", "1002", channel="1"), *cuts("9001"))
-    send(hub, *cuts("1001", stamp="20130903090000", wh=7))
+    send(hub, *cuts("9002"), *cuts("1001", stamp="20130903090000", wh=7))
     (edc,) = status(desk)["edcs"]
     (held,) = desk.ask("deadline", "--day", DAY.isoformat(), "--json").json
     assert (held["expected"], held["loaded_in_time"], held["missing"]) == (4, 2, 2)
-    assert (edc["due"], edc["loaded"], edc["percent"], edc["first_versions"]) == (4, 2, 50.0, 5)
+    assert (edc["due"], edc["loaded"], edc["percent"], edc["first_versions"]) == (4, 2, 50.0, 6)
     assert "2 of 4" in desk.ask("status").out
 
 
