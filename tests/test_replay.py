@@ -226,6 +226,8 @@ def test_a_day_with_nothing_is_refused_and_the_days_there_are_are_named(
             said = desk(night).ask("replay", day, *how)
             assert (said.code, "there is something of 2013-03-10" in said.err) == (3, True), (day, how)
             assert "identical" not in said.out
+    before_ppl = desk(night).ask("replay", "2013-03-10", "--as-known-at", "2013-03-11T09:05Z")
+    assert (before_ppl.code, before_ppl.out.count("nothing came")) == (0, 1)
     early = ("replay", "2013-03-10", "--as-known-at", "2013-03-11T01:00Z")
     assert desk(night).ask(*early).code == 3
     said = desk(hub).ask("replay", "2013-09-02")
@@ -249,6 +251,7 @@ def test_what_was_before_a_rebuild_cannot_be_replayed_and_what_came_after_can(
         assert "the history before that is not in it" in said.err
         assert "replay 2013-03-12 or a later day" in said.err
     assert desk(copied).ask("replay", "2013-03-12").code == 0
+    assert desk(copied).ask("replay", "2013-03-12", "--usage-day").code == 0
     assert "there is something of 2013-03-12" in desk(copied).ask("replay", "2013-04-01").err
 
 

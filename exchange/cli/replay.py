@@ -1,6 +1,6 @@
 """`meterhub replay`: the load of a day done again from the archive, and held to what there is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,9 @@ def command(
         done = step.replay(
             found, stores=stores, keep=keep, told=lambda n, of: progress.update(bar, completed=n, total=of)
         )
-    asked.show([_as_json(one) for one in done], *_readable(done))
+    asked.show(
+        [_as_json(one) for one in done], *_readable(done, {window.edc.id for window in found if window.empty})
+    )
     return 1 if any(one.differences for one in done) else 0
 
 
@@ -118,7 +120,8 @@ _COUNTS = {
 }
 
 
-def _readable(done: Sequence[Replayed]) -> list[Any]:
+def _readable(done: Sequence[Replayed], empty: Collection[str]) -> list[Any]:
+    """`empty`: the EDCs of which there was nothing to do again."""
     heads = ("EDC", "from (UTC)", "to (UTC)", *(f">{words}" for words in _COUNTS.values()), "")
     rows = [
         (
@@ -126,7 +129,7 @@ def _readable(done: Sequence[Replayed]) -> list[Any]:
             show.minute(one.begin),
             show.minute(one.end),
             *(f"{one.counts[key]:,}" for key in _COUNTS),
-            f"{len(one.differences):,} differ" if one.differences else "identical",
+            _outcome(one, empty=one.edc in empty),
         )
         for one in done
     ]
@@ -146,14 +149,25 @@ def _readable(done: Sequence[Replayed]) -> list[Any]:
     return said
 
 
+def _outcome(one: Replayed, *, empty: bool) -> str:
+    if one.differences:
+        return f"{len(one.differences):,} differ"
+    return "nothing came" if empty else "identical"
+
+
 def _identical(done: Sequence[Replayed]) -> str:
     counts = {key: sum(one.counts[key] for one in done) for key in _COUNTS}
     gone = sum(one.counts["outbound_files_gone"] for one in done)
     kept = f"; of {gone:,} of them that were taken back or have expired, the hashes" if gone else ""
-    return (
-        f"identical: {counts['drops']:,} drops, {counts['blocks']:,} blocks, {counts['lake_files']:,} lake files, "
-        f"{counts['outbound_files']:,} outbound files{kept}"
-    )
+    said = [
+        _counted(counts[key], _COUNTS[key]) for key in ("drops", "blocks", "lake_files", "outbound_files")
+    ]
+    return f"identical: {', '.join(said)}{kept}"
+
+
+def _counted(count: int, words: str) -> str:
+    """So many of what is named in the plural."""
+    return f"{count:,} {words.removesuffix('s') if count == 1 else words}"
 
 
 def _row(one: Difference) -> tuple[str, ...]:
