@@ -19,6 +19,7 @@ from schemas import sync_file
 from schemas.block import METER_FIELDS
 
 ROW_GROUP = 5_000
+_AT_ONCE = 10  # row groups
 # The bytes of watt-hours by their weight: the upper ones are zeros, and zstd has less to look at.
 _ENCODING = {"wh.list.element": "BYTE_STREAM_SPLIT"}
 _WORDS = {"edc", "channel", "stamp", "origin", "drop_id", *METER_FIELDS, *sync_file.WORDS}
@@ -124,13 +125,21 @@ class Lake:
         with pq.ParquetFile(self.root / path) as file:
             return file.read_row_groups(list(numbers), columns=list(columns), use_threads=False)
 
-    def read_accounts(self, path: str, *, columns: Sequence[str], accounts: pa.Array) -> pa.Table:
+    def read_accounts(
+        self, path: str, *, columns: Sequence[str], accounts: pa.Array | pa.ChunkedArray
+    ) -> pa.Table:
         """Columns of the rows of one file whose account is among `accounts`."""
         if len(accounts) == 0:
             return self.read(path, columns=columns, low="", high="")
         ends = pc.min_max(accounts)
-        table = self.read(path, columns=columns, low=ends["min"].as_py(), high=ends["max"].as_py())
-        return table.filter(pc.is_in(table["account"], value_set=accounts))
+        with pq.ParquetFile(self.root / path) as file:
+            groups = list(_touching(file.metadata, ends["min"].as_py(), ends["max"].as_py()))
+            # Few accounts may lie far apart in a file of millions.
+            some = (groups[begin : begin + _AT_ONCE] for begin in range(0, len(groups) or 1, _AT_ONCE))
+            read = (file.read_row_groups(few, columns=list(columns), use_threads=False) for few in some)
+            return pa.concat_tables(
+                table.filter(pc.is_in(table["account"], value_set=accounts)) for table in read
+            )
 
 
 def usage_path(*, edc: str, day: date, drop_id: str, kind: str) -> str:

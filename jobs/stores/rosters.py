@@ -45,9 +45,8 @@ class Roster:
         """
         if len(accounts) == 0:
             return _standing(pa.table({name: [] for name in _STORED}), accounts)
-        ends = pc.min_max(accounts)
-        rows = self._lake.read(self.path, columns=_STORED, low=ends["min"].as_py(), high=ends["max"].as_py())
-        return _standing(rows, accounts)
+        named = accounts.cast(pa.string())
+        return _standing(self._lake.read_accounts(self.path, columns=_STORED, accounts=named), named)
 
     def stretches(self, *, row_groups: int = STRETCH) -> Iterator[pa.Table]:
         """All accounts in order, each once, and how they stand (`STANDING`), so many row groups at a time,
@@ -106,7 +105,7 @@ def beside(some: Iterable[pa.Table], others: Iterable[pa.Table]) -> Iterator[tup
 
 def _standing(rows: pa.Table, accounts: pa.Array | pa.ChunkedArray) -> pa.Table:
     account = rows["account"].cast(pa.string()).combine_chunks()
-    places = pc.index_in(accounts.cast(pa.string()), value_set=account)
+    places = pc.index_in(accounts, value_set=account)
     if isinstance(places, pa.ChunkedArray):
         places = places.combine_chunks()
     return pa.table(
