@@ -22,6 +22,7 @@ class Login(Protocol):
     """What a connection asks of, and tells, whoever knows the partners."""
 
     is_clogged: bool
+    is_slow: bool
 
     def signatures(self) -> tuple[str, ...]: ...
     def validate_certificate(self, username: str, blob: bytes) -> asyncssh.SSHKey | None: ...
@@ -87,6 +88,10 @@ class Connection(asyncssh.SSHServerConnection):
         if pkttype != _IGNORE or self._enc_alg_sc.endswith(b"-cbc"):
             super().send_packet(pkttype, *args, handler=handler)
 
+    def _login_timer_callback(self) -> None:
+        self.login.is_slow = True
+        super()._login_timer_callback()
+
     async def reload_config(self) -> None:
         """Nothing: there are no settings by login, and reading them again is the slow part of a login."""
 
@@ -149,6 +154,7 @@ def require_hooks() -> None:
     """Raise RuntimeError if the library is not the one that `Connection` was written against."""
     wanted = {
         "_validate_client_certificate": ["self", "username", "key_data"],
+        "_login_timer_callback": ["self"],
         "send_newkeys": ["self", "k", "h"],
         "send_packet": ["self", "pkttype", "args", "handler"],
         "send_userauth_failure": ["self", "partial_success"],

@@ -38,6 +38,7 @@ class Login(asyncssh.SSHServer):
         self.proof = Proof(fingerprint="")
         self.spoken = Spoken()
         self.is_clogged = False
+        self.is_slow = False
         self.partner: Partner | None = None  # once logged in
         self.sessions: set[SftpSession] = set()
         self._shared = shared
@@ -53,7 +54,6 @@ class Login(asyncssh.SSHServer):
         self._reason = ""
         self._greeted = False
         self._touched = 0.0
-        self._began = monotonic()
         self._idle: asyncio.TimerHandle | None = None
         self._connection: Connection
 
@@ -79,7 +79,7 @@ class Login(asyncssh.SSHServer):
         if self.partner is None and not self._turned_away:
             if isinstance(exc, _NOT_SSH):
                 self._shared.defender.note(self.address, "not-ssh")
-            elif monotonic() - self._began >= self._shared.limits.login_seconds:
+            elif self.is_slow:
                 self._shared.defender.note(self.address, "slow-login")
         self._closed(self)
 
