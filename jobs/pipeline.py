@@ -5,10 +5,12 @@ stands: after a crash the same steps are taken again, and each is safe to take t
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
 from config.partners import Partner
+from jobs.rules import admission
 from jobs.steps import (
     accept,
     arrive,
@@ -34,6 +36,8 @@ from schemas.fault import Fault
 from schemas.usage_day import local_date
 
 Clock = Callable[[], datetime]
+Parsed = parse.Blocks | sync_file.Part | parse.Unusable
+Parsing = Future[Parsed]
 
 WAY = (receive.receive, accept.accept, parse.parse, commit.commit, publish.publish, collect.collect)
 
@@ -79,50 +83,78 @@ def advance(drop_id: str, *, stores: Stores, clock: Clock) -> Advanced | Claimed
             drop = drops.get(tx, drop_id)
         sender = stores.partners.current().get(drop.partner)
         if drop.stage in UNDER_WAY:
-            drop, content = take_in(drop, sender, stores=stores, clock=clock)
+            drop, parsed = take_in(drop, sender, stores=stores, clock=clock)
             if drop.stage is Stage.ACCEPTED and sender is not None:
-                drop = load(drop, content, sender, stores=stores, clock=clock)
+                drop = load(drop, parsed, sender, stores=stores, clock=clock)
         if drop.receipt_due:
             drop = finish.finish(drop, sender=sender, stores=stores, now=clock())
     _follow_up(drop, sender, stores=stores, clock=clock)
     return Advanced(drop=drop)
 
 
-def take_in(drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clock) -> tuple[Drop, bytes | None]:
-    """Receive a drop and judge it; its bytes, where they were read for that."""
-    content = None
-    if drop.stage is Stage.ARRIVED or drop.in_inbound:
-        received = receive.receive(drop, stores=stores, now=clock())
-        if isinstance(received, receive.Vanished):
-            return received.drop, None
-        drop, content = received.drop, received.content
-    if drop.stage is Stage.RECEIVED:
-        compared = checksum.compare(drop, content, stores=stores)
-        if faults := tuple(one.fault for one in compared if one.fault is not None):
-            drop = _refuse(drop, faults, 0, stores=stores, now=clock())
-        checksum.note(drop, compared, stores=stores, now=clock())
-    if drop.stage is Stage.RECEIVED:
-        accepted = accept.accept(drop, sender=sender, stores=stores, now=clock())
-        if isinstance(accepted, accept.Refused):
-            finish.faults(accepted.drop, accepted.faults, stores=stores)
-        drop = accepted.drop
-    return drop, content
+def take_in(
+    drop: Drop, sender: Partner | None, *, stores: Stores, clock: Clock
+) -> tuple[Drop, Parsing | None]:
+    """Receive a drop and judge it. What it holds, if it was parsed beside that: most of receiving is packing,
+    hashing and waiting for the disk.
+    """
+    content, parsing = None, None
+    with ThreadPoolExecutor(1, thread_name_prefix="parse") as beside:
+        if drop.stage is Stage.ARRIVED or drop.in_inbound:
+            content = _content(drop, stores)
+            if content and sender is not None and _may_be_taken(drop, sender, size=len(content)):
+                parsing = beside.submit(_parse, drop, content, sender, stores=stores)
+            received = receive.receive(drop, content, stores=stores, now=clock())
+            if isinstance(received, receive.Vanished):
+                return received.drop, None
+            drop = received.drop
+        if drop.stage is Stage.RECEIVED:
+            compared = checksum.compare(drop, content, stores=stores)
+            if faults := tuple(one.fault for one in compared if one.fault is not None):
+                drop = _refuse(drop, faults, 0, stores=stores, now=clock())
+            checksum.note(drop, compared, stores=stores, now=clock())
+        if drop.stage is Stage.RECEIVED:
+            accepted = accept.accept(drop, sender=sender, stores=stores, now=clock())
+            if isinstance(accepted, accept.Refused):
+                finish.faults(accepted.drop, accepted.faults, stores=stores)
+            drop = accepted.drop
+    return drop, parsing
 
 
-def load(drop: Drop, content: bytes | None, sender: Partner, *, stores: Stores, clock: Clock) -> Drop:
-    """Parse an accepted drop, and commit what is good of it. `content`: its bytes, if they were read before."""
-    content = stores.archive.read(drop.sha256) if content is None else content
+def _content(drop: Drop, stores: Stores) -> bytes | None:
+    """The bytes of a drop as they came; None when its file is gone from inbound/ and was never taken in."""
+    if drop.stage is not Stage.ARRIVED:
+        return stores.archive.read(drop.sha256)
+    path = stores.mailboxes.whole(drop.partner, drop.name)
+    return path.read_bytes() if path.exists() else None
+
+
+def _may_be_taken(drop: Drop, sender: Partner, *, size: int) -> bool:
+    """Whether it will be accepted, as far as can be told before anything is done with it."""
+    judged = admission.judge(drop.name, sender=drop.partner, duns=sender.duns, size=size)
+    return not isinstance(judged, Fault)
+
+
+def _parse(drop: Drop, content: bytes, sender: Partner, *, stores: Stores) -> Parsed:
     name = file_name.parse(drop.name)
-    # Or it would not have been accepted.
+    # Or it would not be accepted.
     assert isinstance(name, file_name.FileName)
     assert sender.zone is not None
-    parsed = parse.parse(
+    return parse.parse(
         content,
         name=name,
         sender=sender,
         limits=stores.settings.limits,
         today=local_date(drop.arrived_at, sender.zone),
     )
+
+
+def load(drop: Drop, parsing: Parsing | None, sender: Partner, *, stores: Stores, clock: Clock) -> Drop:
+    """Commit what is good of an accepted drop. `parsing`: what it holds, where it was parsed before."""
+    if parsing is not None:
+        parsed = parsing.result()
+    else:
+        parsed = _parse(drop, stores.archive.read(drop.sha256), sender, stores=stores)
     if isinstance(parsed, parse.Unusable):
         return _refuse(drop, parsed.faults, parsed.rejected, stores=stores, now=clock())
     if isinstance(parsed, sync_file.Part):

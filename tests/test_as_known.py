@@ -187,16 +187,15 @@ def test_an_instant_that_is_hardly_over_waits_for_what_began_before_it(hub: Hub)
         asking = threading.Thread(target=ask)
         asking.start()
         begun.wait(30)
-        content = hub.stores.mailboxes.whole(CNP.id, drop.name).read_bytes()
-        load(hub, drop, content)
+        load(hub, drop)
         assert found == []
     asking.join(30)
     assert found == [1]
 
 
-def load(hub: Hub, drop: Drop, content: bytes) -> None:
+def load(hub: Hub, drop: Drop) -> None:
     """The load itself, under a claim that is held."""
     edc = hub.partner(CNP.id)
     clock = StandingClock(hub.now)
-    drop, _ = pipeline.take_in(drop, edc, stores=hub.stores, clock=clock)
-    pipeline.load(drop, content, edc, stores=hub.stores, clock=clock)
+    drop, parsing = pipeline.take_in(drop, edc, stores=hub.stores, clock=clock)
+    pipeline.load(drop, parsing, edc, stores=hub.stores, clock=clock)

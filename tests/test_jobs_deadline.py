@@ -178,7 +178,8 @@ def test_the_verdict_waits_for_what_came_in_time_and_says_how_late_the_hub_was(h
     at_deadline(hub, seconds=-2)
     drop = hub.arrive(CNP.id, interval_name(hub), lse(due()))
     # Its worker dies once it is accepted, and something holds it up until 23:10.
-    received = receive.receive(drop, stores=hub.stores, now=hub.now)
+    content = hub.stores.mailboxes.whole(drop.partner, drop.name).read_bytes()
+    received = receive.receive(drop, content, stores=hub.stores, now=hub.now)
     accept.accept(received.drop, sender=hub.partner(CNP.id), stores=hub.stores, now=hub.now)
     at_deadline(hub, seconds=60)
     waits = deadline.judge(hub.partner(CNP.id), DAY, stores=hub.stores, now=hub.now)

@@ -350,7 +350,8 @@ def _only_accepted(hub: Hub, drop: Drop) -> None:
     """Take a drop as far as its acceptance, as a worker that dies then would have."""
     from jobs.steps import accept, receive
 
-    received = receive.receive(drop, stores=hub.stores, now=hub.now)
+    content = hub.stores.mailboxes.whole(drop.partner, drop.name).read_bytes()
+    received = receive.receive(drop, content, stores=hub.stores, now=hub.now)
     accept.accept(received.drop, sender=hub.partner(drop.partner), stores=hub.stores, now=hub.now)
 
 

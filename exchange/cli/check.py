@@ -18,7 +18,7 @@ from exchange.cli import options, show
 from exchange.cli.options import Asked
 from jobs.rules import admission
 from jobs.steps import parse
-from schemas import file_name, receipt, sync_file
+from schemas import receipt, sync_file
 from schemas.drop import FAULTS_KEPT, Outcome
 from schemas.fault import Fault, deciding
 from schemas.usage_day import UsageDay, local_date
@@ -74,12 +74,9 @@ def _check(file: Path, edc: Partner, settings: Settings, now: datetime) -> _Chec
     assert edc.zone is not None
     size = file.stat().st_size
     counts: dict[str, Any] = {"bytes": size}
-    name = file_name.parse(file.name)
-    fault = (
-        name if isinstance(name, Fault) else admission.fault_of(name, sender=edc.id, duns=edc.duns, size=size)
-    )
-    if fault is not None or isinstance(name, Fault):
-        return _Checked(outcome=Outcome.REJECTED, faults=(fault,) if fault else (), counts=counts)
+    name = admission.judge(file.name, sender=edc.id, duns=edc.duns, size=size)
+    if isinstance(name, Fault):
+        return _Checked(outcome=Outcome.REJECTED, faults=(name,), counts=counts)
     if size > settings.sftp.max_upload_bytes:
         words = f"{file.name} has {size} bytes; the door takes at most {settings.sftp.max_upload_bytes}"
         raise RefusedError("too-big", words, "sftp.max_upload_bytes says how many")

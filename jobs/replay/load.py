@@ -111,10 +111,10 @@ def _load(task: Task) -> Done:
         if task.alone:
             wait()
         sender = stores.partners.current().get(drop.partner)
-        drop, content = pipeline.take_in(drop, sender, stores=stores, clock=clock)
+        drop, parsing = pipeline.take_in(drop, sender, stores=stores, clock=clock)
         if drop.stage is Stage.ACCEPTED and sender is not None:
             with task.place.opened(act.under, gated) as ordered:
-                drop = pipeline.load(drop, content, sender, stores=ordered, clock=clock)
+                drop = pipeline.load(drop, parsing, sender, stores=ordered, clock=clock)
             drop = _remark(task, drop, stores)
         if drop.receipt_due:
             drop = finish.finish(drop, sender=sender, stores=stores, now=clock())

@@ -8,7 +8,6 @@ from jobs.rules import admission
 from jobs.stores import circumstances
 from jobs.stores.ledger import drops
 from jobs.stores.opened import Stores
-from schemas import file_name
 from schemas.drop import Drop, Outcome, Stage
 from schemas.fault import Fault
 from schemas.file_name import FileName
@@ -52,19 +51,15 @@ def accept(drop: Drop, *, sender: Partner | None, stores: Stores, now: datetime)
     Accepted | AlreadyHeld | Waits | Refused
 ):  # fmt: skip
     """Judge a received drop by its name, sender, size and hash."""
-    name = file_name.parse(drop.name)
-    if isinstance(name, Fault):
-        fault: Fault | None = name
-    else:
-        duns = sender.duns if sender is not None else None
-        fault = admission.fault_of(name, sender=drop.partner, duns=duns, size=drop.bytes)
+    name = admission.judge(
+        drop.name, sender=drop.partner, duns=sender.duns if sender else None, size=drop.bytes
+    )
     with stores.ledger.write() as tx:
         under = circumstances.note(tx, stores=stores, at=now)
-        if fault is not None:
-            faults = (fault,)
+        if isinstance(name, Fault):
+            faults = (name,)
             moved = drops.refuse(tx, drop, faults, at=now, under=under)
             return Refused(drop=moved, faults=faults)
-        assert isinstance(name, FileName)  # narrowed by the fault above
         earlier = drops.twin(tx, drop)
         if earlier is not None and earlier.stage is not Stage.LOADED:
             return Waits(drop=drop, earlier=earlier)

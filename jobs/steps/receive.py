@@ -18,10 +18,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """The drop, archived, and its bytes as they came."""
+    """The drop, archived."""
 
     drop: Drop
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,27 +30,24 @@ class Vanished:
     drop: Drop
 
 
-def receive(drop: Drop, *, stores: Stores, now: datetime) -> Received | Vanished:
-    """Take a drop in. Its file leaves inbound/ when its `received` receipt is there.
+def receive(drop: Drop, content: bytes | None, *, stores: Stores, now: datetime) -> Received | Vanished:
+    """Take a drop in, of which these bytes came; None if they are gone from inbound/. Its file leaves that
+    when its `received` receipt is there.
 
     Safe to do again from wherever it was cut off.
     """
-    path = stores.mailboxes.whole(drop.partner, drop.name)
+    if content is None:
+        return Vanished(drop=_discard(drop, stores=stores, now=now))
     if drop.stage is Stage.ARRIVED:
-        if not path.exists():
-            return Vanished(drop=_discard(drop, stores=stores, now=now))
-        content = path.read_bytes()
         drop = _keep(drop, content, stores=stores, now=now)
-    else:
-        content = stores.archive.read(drop.sha256)
     name, said = receipt.received_name(drop), receipt.received(drop)
     laid = stores.mailboxes.lay(drop.partner, "receipts", name, said)
     with stores.ledger.write() as tx:
         drops.note(tx, drop.id, in_inbound=False)
         events.laid(tx, laid, at=now, about=drop.id)
         # In here: whoever may use the name again finds it free in both. And durably, or it would come again.
-        files.remove(path)
-        return Received(drop=drops.get(tx, drop.id), content=content)
+        files.remove(stores.mailboxes.whole(drop.partner, drop.name))
+        return Received(drop=drops.get(tx, drop.id))
 
 
 def _keep(drop: Drop, content: bytes, *, stores: Stores, now: datetime) -> Drop:
