@@ -142,13 +142,15 @@ def _has_sshd() -> bool:
 @pytest.mark.skipif(not _has_sshd(), reason="no sshd that could be started")
 def test_the_doors_are_measured_beside_openssh(tmp_path: Path) -> None:
     lines = _ratios(tmp_path, "--only", "doors")
-    assert {line["peer"] for line in lines} == {"OpenSSH's internal-sftp"}
+    assert {line["peer"] for line in lines} == {"OpenSSH's internal-sftp", "a quarter of a second"}
     assert [line["what"].split()[0] for line in lines] == [
         *["upload", "download"] * 3,
         "10",
         "10",
         "MiB",
         "list",
+        "longest",
+        "longest",
     ]
 
 

@@ -33,6 +33,7 @@ from schemas.sample import Edc, Egs
 
 MORNING = datetime(2013, 9, 2, 12, tzinfo=UTC)  # 07:00 in Houston
 CONNECTIONS = 8
+_BEAT = 0.005  # seconds
 
 
 class Served:
@@ -173,7 +174,7 @@ def finished(clients: Sequence[subprocess.Popen[str]]) -> None:
 
 def _serve(root: Path) -> None:
     """Words: `loaded N` waits until N drops are at their end; `later M` sets the clock on by M minutes; `sweep`
-    does what is due then.
+    does what is due then; `stalled` tells for how long the loop stood still at most, since it was asked last.
     """
     home = Home(root)
     knobs = settings.load(root)
@@ -184,6 +185,8 @@ def _serve(root: Path) -> None:
     clock = MORNING
     hub = Hub(home, knobs, StandingClock(clock))
     asyncio.run_coroutine_threadsafe(hub.start(), loop).result()
+    pulse = Pulse()
+    beating = asyncio.run_coroutine_threadsafe(pulse.beat(), loop)
     _say(port=hub.doors.port)
     for line in sys.stdin:
         word, *given = line.split()
@@ -198,9 +201,25 @@ def _serve(root: Path) -> None:
         elif word == "sweep":
             hub.schedule.sweep(to_the_end=True)
             _say()
+        elif word == "stalled":
+            _say(seconds=pulse.longest)
+            pulse.longest = 0.0
+    beating.cancel()
     asyncio.run_coroutine_threadsafe(hub.stop(), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+
+
+class Pulse:
+    """A task that wants to go on every few milliseconds, and notes how late it was let."""
+
+    longest = 0.0  # seconds
+
+    async def beat(self) -> None:
+        while True:
+            due = time.perf_counter() + _BEAT
+            await asyncio.sleep(_BEAT)
+            self.longest = max(self.longest, time.perf_counter() - due)
 
 
 def _loaded(hub: Hub, wanted: int) -> dict[str, Any]:

@@ -58,7 +58,7 @@ PasswordAuthentication no
 MaxStartups 5000:100:5000
 MaxSessions 5000
 PermitRootLogin prohibit-password
-LogLevel ERROR
+LogLevel QUIET
 Subsystem sftp internal-sftp
 """
 

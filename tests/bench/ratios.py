@@ -2,7 +2,7 @@
 
     python tests/bench/ratios.py --only night --runs 3
 
-Four groups of lines: a night, uploads, questions, and three years in the ledger. Each run of the night has a day of its own: a sync, a bucket, its publication to a hundred EGSs and a
+Groups of lines: a night, uploads, the doors, syncs, questions, and three years in the ledger. Each run of the night has a day of its own: a sync, a bucket, its publication to a hundred EGSs and a
 replacement. The hub and its peers take turns, on the same bytes and the same disk, each in a process that
 has warmed up. A ratio is the median of the runs' ratios: 0.5 is half the peer's time.
 """
@@ -27,6 +27,7 @@ import load
 import openssh
 import peers
 import pyarrow.compute as pc
+import stalls
 import switches
 import uploads
 from load import BenchHub, Took, Worker
@@ -222,8 +223,9 @@ def three_years(folder: Path, *, accounts: int, runs: int, nights: int = NIGHTS)
     )
 
 
-def through_doors(_: Path, *, accounts: int, runs: int) -> list[Pair]:
-    return openssh.measured(accounts=accounts, runs=runs)
+def through_doors(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
+    beside = stalls.measured(folder / "stalls", edc=EDC, egss=CROWD, accounts=accounts, runs=runs)
+    return openssh.measured(accounts=accounts, runs=runs) + beside
 
 
 GROUPS: dict[str, Callable[..., list[Pair]]] = {

@@ -46,7 +46,7 @@ def measured(folder: Path, *, edc: Edc, egss: tuple[Egs, ...], accounts: int, ru
             night = Night(day=day, edcs=(edc,), egss=egss, net_metered=0.0, **size)
             parts = list(night.sync(edc))
             files = [night.bucket_of(edc, number) for number in range(BUCKETS)]
-            paths = [_written(folder / "files", file) for file in files]
+            paths = [written(folder / "files", file) for file in files]
             sent = sftp.uploads(paths)
             lines["openssh"].hub.append(sent)
             lines["asyncssh"].hub.append(sent)
@@ -72,7 +72,7 @@ def measured(folder: Path, *, edc: Edc, egss: tuple[Egs, ...], accounts: int, ru
     return list(lines.values())
 
 
-def _written(folder: Path, file: SampleFile) -> Path:
+def written(folder: Path, file: SampleFile) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / file.name).write_bytes(file.content)
     return folder / file.name
@@ -112,7 +112,7 @@ class BySftp:
 
     def knows(self, parts: Sequence[SampleFile], folder: Path) -> None:
         """A sync comes into force."""
-        paths = [_written(folder, part) for part in parts]
+        paths = [written(folder, part) for part in parts]
         self._send(paths)
         self.served.asked("sweep")
         for path in paths:
