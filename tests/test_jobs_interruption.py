@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from config import partners
 from hub_fixtures import CNP, LONG, Hub
 from interruption_fixtures import FORKS, act, deaths, holds
+from jobs.proofs import home as proofs
+from jobs.proofs.place import Place
 from jobs.steps import arrive, collect
-from jobs.stores.ledger import drops, failures
+from jobs.stores.ledger import HEAD, drops, failures
 from jobs_fixtures import CHAMPION, KEYSTONE, Cut, Row, interval_name, local, lse, send, send_sync, sync_part
 from schemas.drop import Drop, Stage
 
@@ -173,6 +176,30 @@ def _collected(hub: Hub, egs: str) -> None:
 
 def sweep(hub: Hub) -> None:
     hub.sweep()
+
+
+def test_a_sync_that_was_cut_off_while_it_took_files_away_is_not_overtaken_by_the_next(
+    make_hub: Callable[..., Hub], tmp_path: Path
+) -> None:
+    hub = make_hub("[sync]\nbrake = 1.0\n")
+    send_sync(hub, {"A": CHAMPION.duns, "C": KEYSTONE.duns})
+    send(hub, Cut(account="A", day=DAY), Cut(account="C", day=DAY))
+    hub.sweep()
+    hub.on(days=1)
+    for died in deaths(hub, a_customer_leaves, tmp_path / "copies"):
+        send_sync(died, {"A": CHAMPION.duns, "C": KEYSTONE.duns})  # and is back, before the sweep
+        for _ in range(3):
+            died.sweep()
+            died.on(minutes=15)
+        place = Place(
+            home=died.home, settings=died.stores.settings, partners=partners.known(died.home), now=died.now
+        )
+        proof = proofs.verify(died.stores.ledger, place, version=HEAD)
+        assert (proof.findings, proof.unfinished) == ((), ())
+
+
+def a_customer_leaves(hub: Hub) -> None:
+    send_sync(hub, {"A": KEYSTONE.duns, "C": KEYSTONE.duns})
 
 
 def test_a_verdict_is_given_and_reported_once(hub: Hub, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from config import home, settings
 from config.home import Home
 from config.partners import Partners
 from config.settings import Settings
-from jobs.clock import RunningClock
+from jobs.clock import FollowedClock, RunningClock
 
 NOW = "METERHUB_NOW"
 
@@ -29,7 +29,7 @@ class Asked:
 
     home_option: Path | None
     json: bool
-    clock: RunningClock
+    clock: RunningClock | FollowedClock
 
     @property
     def home(self) -> Home:
@@ -108,12 +108,15 @@ def who() -> str:
         return f"user {os.getuid()}"
 
 
-def the_clock(set_to: str) -> RunningClock:
+def the_clock(set_to: str) -> RunningClock | FollowedClock:
     """The machine's clock; or, for rehearsals and tests, one that starts at the instant `set_to` (what
-    METERHUB_NOW says) and runs on from there. Raises a usage error if that is no instant.
+    METERHUB_NOW says) and runs on from there, or that goes by the file which stands there behind an @. Raises a
+    usage error if that is no instant.
     """
     if not set_to:
         return RunningClock()
+    if set_to.startswith("@"):
+        return FollowedClock(Path(set_to[1:]))
     try:
         instant = datetime.fromisoformat(set_to)
     except ValueError:

@@ -15,7 +15,7 @@ from config.partners import Partner
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from jobs import executor
-from jobs.clock import RunningClock
+from jobs.pipeline import Clock
 from jobs.schedule import Done, Schedule
 from jobs.steps import arrive
 from jobs.stores import place
@@ -84,7 +84,7 @@ class _Submitted:
 
     edc: Partner
     stores: Stores
-    clock: RunningClock
+    clock: Clock
     many: bool
     failures: Counter[str] = field(default_factory=Counter)
     schedule: Schedule = field(init=False)

@@ -1,19 +1,21 @@
 """An operator who never rests: beside the hub, has parked work tried again and sweeps, over and over.
 
-A process of its own (`python -m exchange.torture.beside HOME INSTANT`), for commands work beside a running hub, and
-may be struck and killed as it may.
+A process of its own (`python -m exchange.torture.beside HOME`), for commands work beside a running hub, and may be
+struck and killed as it may. Its clock is that of the hub.
 """
 
+import os
 import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 from config import log as log_setup
 from config import settings as settings_file
 from config.errors import MeterhubError
 from config.home import Home
-from jobs.clock import RunningClock
+from exchange.cli import options
 from jobs.schedule import Schedule
 from jobs.stores.ledger import failures
 from jobs.stores.opened import Stores
@@ -21,9 +23,9 @@ from jobs.stores.opened import Stores
 _BETWEEN = 0.2  # seconds between two sweeps
 
 
-def main(root: Path, now: datetime) -> None:
+def main(root: Path) -> NoReturn:
     """Sweep until killed."""
-    home, settings, clock = Home(root), settings_file.load(root), RunningClock.reading(now)
+    home, settings, clock = Home(root), settings_file.load(root), options.the_clock(os.environ[options.NOW])
     log_setup.configure(home, settings, console=False)
     stores = Stores.open(home, settings)
     schedule = Schedule(stores, clock, inline=True)
@@ -46,4 +48,4 @@ def retry(stores: Stores, *, now: datetime) -> int:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -3,19 +3,18 @@
 import gzip
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
 from exchange.torture.world import Key, Sent, World
-from jobs.stores.ledger import drops, loads
+from jobs.proofs import home as proofs
+from jobs.proofs.home import Proof
+from jobs.proofs.place import Place
+from jobs.stores.ledger import HEAD, drops, loads
+from jobs.stores.ledger.events import Head
 from jobs.stores.opened import Stores
 from schemas import receipt
 from schemas.drop import ENDED, Drop, Stage
@@ -127,18 +126,13 @@ def _blocks(packed: bytes) -> Iterator[Key]:
             yield account, day, fields[1]
 
 
-def verify(home: Path, now: datetime) -> list[str]:
-    """What `meterhub verify` finds wrong with the home at rest."""
-    done = subprocess.run(
-        [sys.executable, "-m", "exchange.cli", "--home", home, "verify", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "METERHUB_NOW": now.isoformat()},
-    )
-    try:
-        said: Any = json.loads(done.stdout)
-    except ValueError:
-        return [f"meterhub verify ended with {done.returncode}: {done.stderr[-2000:]}"]
-    found = [*said.get("findings", [said]), *said.get("unfinished", [])]
-    return [f"meterhub verify: {json.dumps(one)}" for one in found] if done.returncode else []
+def prove(stores: Stores, heads: Sequence[Head], *, now: datetime) -> Proof:
+    """What `meterhub verify` finds of the home at rest. `heads`: of the chain, after each round before."""
+    place = Place(home=stores.home, settings=stores.settings, partners=stores.partners.current(), now=now)
+    expected = dict.fromkeys(heads, "a head of a round before")
+    return proofs.verify(stores.ledger, place, version=HEAD, expected=expected)
+
+
+def wrong(proof: Proof) -> list[str]:
+    """What a proof found, in words. Settings are as they were laid out, so nothing of them may be wrong either."""
+    return [f"meterhub verify: {one.where}: {one.what}" for one in (*proof.findings, *proof.unfinished)]

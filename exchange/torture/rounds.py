@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -15,21 +16,24 @@ from config.home import Home
 from exchange import keys
 from exchange.cli.demo_clients import Client
 from exchange.torture import beside, judge
+from exchange.torture.nursery import Nursery
 from exchange.torture.partners import Traffic, keys_of
+from exchange.torture.server import Server
 from exchange.torture.tormentor import Tormentor
+from exchange.torture.watch import Watch
 from exchange.torture.world import ZONES, World
 from jobs import pipeline
-from jobs.clock import RunningClock
 from jobs.schedule import Schedule
 from jobs.stores import files
 from jobs.stores.ledger import drops, failures, syncs
+from jobs.stores.ledger.events import Head
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY
 
 BEGINS = datetime(2013, 9, 10, 14, tzinfo=UTC)  # what the hub's clock shows at first
-_STEPS = (-10.0, 1.0, 16.0, 16.0, 45.0, 240.0)  # minutes that the clock goes on, or back, between two hubs
 _BEHIND = timedelta(hours=1)  # EDCs date a sync as of then: never of a day that the hub may not have come to
-_HARM = (0.2, 1.2)  # seconds between two blows
+_LIVES = (1.0, 8.0)  # seconds that a hub is given
+_HARM = (0.1, 0.6)  # between two blows
 _PATIENCE = 90.0  # seconds in which a hub that is left in peace takes in what was under way
 _SWEEPS = 30
 
@@ -37,15 +41,19 @@ _SWEEPS = 30
 class Torture:
     """A hub of its own in `home`, and what becomes of it."""
 
-    def __init__(self, home: Path, *, seed: str, disk: bool, edcs: int, egss: int) -> None:
+    def __init__(
+        self, home: Path, *, seed: str, disk: bool, edcs: int, egss: int, server: Server | None = None
+    ) -> None:
         self.home = Home(home)
-        self.seed = seed
         self.world = World.drawn(seed, edcs=edcs, egss=egss)
         self.random = Random(f"{seed}/harm")  # noqa: S311 - a rehearsal
-        self.tormentor = Tormentor(home=home, random=self.random, disk=disk)
-        self.clock = RunningClock.reading(BEGINS)
-        self.latest = BEGINS
+        self.watch = Watch(home.parent / f"{home.name}.clock", BEGINS)
+        self.nursery = Nursery(home.parent / f"{home.name}.errors")
+        self.tormentor = Tormentor(
+            home=home, random=self.random, disk=disk, watch=self.watch, nursery=self.nursery, server=server
+        )
         self.rounds = 0
+        self.heads: list[Head] = []  # of the chain, after each round
         self.port = _free_port()
         self.keys = home.parent / f"{home.name}.keys"
         self._lay_out()
@@ -58,10 +66,10 @@ class Torture:
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self.traffic.broken:
             self._step()
-            self.tormentor.begin(self.clock(), planned=self.tormentor.plan())
+            self.tormentor.begin(planned=self.tormentor.plan())
             self._torment(until)
         self._step()
-        opened = self.tormentor.begin(self.clock())
+        opened = self.tormentor.begin()
         if opened is None:
             return ["a hub that was left in peace did not open"]
         left = self.traffic.rest(seconds=_PATIENCE)
@@ -71,18 +79,22 @@ class Torture:
             return [*map(repr, self.traffic.broken), *(f"{name} was never taken in" for name in left)]
         return self._judged()
 
+    def faults(self) -> Counter[str]:
+        """What was done to the hub, by its kind."""
+        return self.tormentor.done + Counter({"connections cut": self.traffic.cuts})
+
     def end(self) -> None:
         """Leave no process behind."""
         self.traffic.rest(seconds=0)
-        if self.tormentor.hub is not None:
-            self.tormentor.kill()
+        self.tormentor.kill()
+        self.nursery.close()
 
     def _torment(self, until: float) -> None:
         """One hub's life, to its violent end."""
-        ends = time.monotonic() + self.random.uniform(1.0, 12.0)
+        ends = time.monotonic() + self.random.uniform(*_LIVES)
         while (now := time.monotonic()) < min(ends, until) and self.tormentor.is_alive:
             time.sleep(min(self.random.uniform(*_HARM), max(0.0, ends - now)))
-            self.tormentor.keep_beside(self.clock())
+            self.tormentor.keep_beside()
             if self.random.random() < 0.6:
                 self.tormentor.harm()
         self.tormentor.kill()
@@ -91,42 +103,43 @@ class Torture:
     def _judged(self) -> list[str]:
         """What is still under way is brought to its end, as an operator and a server would; then all is judged."""
         settings = settings_file.load(self.home.root)
-        self.clock = RunningClock(self.clock.ahead + timedelta(minutes=16))
+        clock = self.watch.clock
+        self.watch.on(minutes=16)
         stores = Stores.open(self.home, settings)
         try:
-            pipeline.take_up(stores=stores, now=self.clock())
-            schedule = Schedule(stores, self.clock, inline=True)
+            pipeline.take_up(stores=stores, now=clock())
+            schedule = Schedule(stores, clock, inline=True)
             for _ in range(_SWEEPS):
-                beside.retry(stores, now=self.clock())
+                beside.retry(stores, now=clock())
                 troubles = schedule.sweep(to_the_end=True)
                 if not troubles and not _is_open(stores):
                     break
-            self.clock = schedule.clock = RunningClock(self.clock.ahead + timedelta(minutes=16))
+            self.watch.on(minutes=16)
             schedule.sweep(to_the_end=True)
             schedule.stop(seconds=10)
-            found = judge.judge(self.world, stores)
+            proof = judge.prove(stores, self.heads, now=clock())
+            self.heads.append(proof.head)
+            return [*judge.judge(self.world, stores), *judge.wrong(proof)]
         finally:
             stores.close()
-        return [*found, *judge.verify(self.home.root, self.clock())]
 
     def _step(self) -> None:
         """The clock steps on, or back."""
-        minutes = self.random.choice(_STEPS)
-        self.clock = RunningClock(self.clock.ahead + timedelta(minutes=minutes))
-        self.latest = max(self.latest, self.clock())
+        self.watch.step_far(self.random)
         self.tormentor.done["clock steps"] += 1
 
     def _today(self) -> date:
         """The day that every EDC's clock has come to, whatever the hub's shows."""
-        return (max(self.latest, self.clock()) - _BEHIND).astimezone(ZoneInfo(ZONES[0])).date()
+        return (self.watch.shown() - _BEHIND).astimezone(ZoneInfo(ZONES[0])).date()
 
     def _client(self, login: str) -> Client:
         return Client(login=login, host="127.0.0.1", port=self.port, keys=self.keys)
 
     def _lay_out(self) -> None:
         self.home.lay_out()
+        ledger = f'database_url = "{self.tormentor.server.url}"\n' if self.tormentor.server else ""
         text = (
-            f"workers = 2\n[sftp]\nport = {self.port}\nban_score = 0\n[sync]\nbrake = 1.0\n"
+            f"workers = 2\n{ledger}[sftp]\nport = {self.port}\nban_score = 0\n[sync]\nbrake = 1.0\n"
             f"[publish]\nevery_minutes = 1\n[storage]\nmin_free_bytes = {8 << 20 if self.tormentor.disk else 0}\n"
         )
         files.write(self.home.settings_file, text.encode())

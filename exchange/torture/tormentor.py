@@ -1,4 +1,6 @@
-"""What is done to a tortured hub: it and its workers are killed, its disk fails and fills, its clock steps."""
+"""What is done to a tortured hub: it and its workers are killed, its disk fails and fills, its ledger goes away, its
+clock steps.
+"""
 
 import contextlib
 import json
@@ -6,18 +8,19 @@ import os
 import select
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from exchange.cli.options import NOW
+from exchange.torture.nursery import Child, Nursery
+from exchange.torture.server import Server
+from exchange.torture.watch import Watch
 from jobs.stores import mishaps
 
 _OPENS_WITHIN = 60.0  # seconds
@@ -46,8 +49,11 @@ class Tormentor:
     home: Path
     random: Random
     disk: bool  # the home has a small disk of its own, which can be filled
-    hub: "subprocess.Popen[str] | None" = None
-    beside: "subprocess.Popen[str] | None" = None
+    watch: Watch
+    nursery: Nursery
+    server: Server | None = None  # of the ledger, where that is one that can be stopped
+    hub: Child | None = None
+    beside: Child | None = None
     done: Counter[str] = field(default_factory=Counter)
     _points: Iterator[str] = field(default_factory=lambda: cycle(POINTS))
 
@@ -55,30 +61,18 @@ class Tormentor:
     def told(self) -> Path:
         return self.home.parent / f"{self.home.name}.mishaps"
 
-    def begin(self, now: datetime, *, planned: str = "") -> dict[str, Any] | None:
+    def begin(self, *, planned: str = "") -> dict[str, Any] | None:
         """Start a hub; what it said when it opened, or None if it was struck before."""
         words = ["exchange.cli", "--home", str(self.home), "serve", "--json"]
-        self.hub = self._start(words, now, planned=planned)
-        assert self.hub.stdout is not None
+        self.hub = self._start(words, planned=planned)
         select.select([self.hub.stdout], [], [], _OPENS_WITHIN)
-        line = self.hub.stdout.readline() if self.hub.poll() is None or planned else ""
+        line = self.hub.stdout.readline() if self.hub.is_alive or planned else ""
         opened: dict[str, Any] | None = json.loads(line) if line.startswith('{"home"') else None
         return opened
 
-    def _start(self, words: list[str], now: datetime, *, planned: str) -> "subprocess.Popen[str]":
-        with (self.home.parent / f"{self.home.name}.errors").open("a") as errors:
-            return subprocess.Popen(
-                [sys.executable, "-m", *words],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-                env={
-                    **os.environ,
-                    "METERHUB_NOW": now.isoformat(),
-                    mishaps.VARIABLE: f"{planned} told={self.told}" if planned else "",
-                },
-            )
+    def _start(self, words: list[str], *, planned: str) -> Child:
+        struck = f"{planned} told={self.told}" if planned else ""
+        return self.nursery.bear(words, {NOW: f"@{self.watch.file}", mishaps.VARIABLE: struck})
 
     def plan(self) -> str:
         """Mishaps for a while: the disk fails at some points, and processes die at one that is named."""
@@ -88,19 +82,32 @@ class Tormentor:
         dies = [f"{next(self._points)}=die@{draw.randint(1, 3)}" for _ in range(2)]
         return " ".join([f"seed={seed}", *fails, *dies])
 
-    def keep_beside(self, now: datetime) -> None:
+    def keep_beside(self) -> None:
         """Let an operator's process work beside the hub, under the same mishaps, and another when it is gone."""
-        if self.beside is None or self.beside.poll() is not None:
-            words = ["exchange.torture.beside", str(self.home), now.isoformat()]
-            self.beside = self._start(words, now, planned=self.plan())
+        if self.beside is not None and not self.beside.is_alive:
+            self.beside.close()
+            self.beside = None
+        if self.beside is None:
+            self.beside = self._start(["exchange.torture.beside", str(self.home)], planned=self.plan())
 
     def harm(self) -> None:
-        """One thing, at once: a worker, a command or the hub is killed, or the disk is full for a moment."""
-        what = self.random.choice(("worker", "worker", "command", "hub", *(["disk"] if self.disk else [])))
+        """One thing, at once: a worker, a command or the hub is killed, the clock steps, or for a moment the disk
+        is full or the ledger's server gone.
+        """
+        kinds = ["worker", "worker", "command", "hub", "clock", "clock"]
+        kinds += (["disk"] if self.disk else []) + (["ledger"] if self.server else [])
+        what = self.random.choice(kinds)
         if what == "command":
             self._end_beside()
         elif what == "disk":
             self._fill(self.random.uniform(0.3, 1.5))
+        elif what == "ledger":
+            assert self.server is not None
+            self.server.interrupt(self.random.uniform(0.1, 1.0))
+            self.done["ledgers stopped"] += 1
+        elif what == "clock":
+            self.watch.step(self.random)
+            self.done["clock steps"] += 1
         elif what == "hub":
             self.kill()
         elif workers := self._workers():
@@ -109,30 +116,32 @@ class Tormentor:
                 self.done["workers killed"] += 1
 
     def _end_beside(self) -> None:
-        if self.beside is not None and self.beside.poll() is None:
-            self.beside.kill()
-            self.beside.wait(_STOPS_WITHIN)
+        if self.beside is None:
+            return
+        if self.beside.is_alive:
+            self.beside.signal(signal.SIGKILL)
             self.done["commands killed"] += 1
+        self.beside.wait(_STOPS_WITHIN)
+        self.beside.close()
+        self.beside = None
 
     def kill(self) -> None:
         """SIGKILL for the hub; its workers leave with it. And for the command beside it."""
         self._end_beside()
-        if self.is_alive:
-            assert self.hub is not None
-            os.kill(self.hub.pid, signal.SIGKILL)
+        if self.hub is not None and self.is_alive:
+            self.hub.signal(signal.SIGKILL)
             self.done["hubs killed"] += 1
         self._bury()
 
     def stop(self) -> None:
         """Let the hub end as it should."""
         assert self.hub is not None
-        if self.is_alive:
-            self.hub.terminate()
+        self.hub.signal(signal.SIGTERM)
         self._bury()
 
     @property
     def is_alive(self) -> bool:
-        return self.hub is not None and self.hub.poll() is None
+        return self.hub is not None and self.hub.is_alive
 
     def count_told(self) -> None:
         """Count the mishaps that processes have told of."""
@@ -144,13 +153,14 @@ class Tormentor:
             self.told.unlink()
 
     def _bury(self) -> None:
-        assert self.hub is not None
+        if self.hub is None:
+            return
         self.hub.wait(_STOPS_WITHIN)
         until = time.monotonic() + _STOPS_WITHIN
         while self._workers() and time.monotonic() < until:
             time.sleep(0.02)
-        if self.hub.stdout is not None:
-            self.hub.stdout.close()
+        self.hub.close()
+        self.hub = None
 
     def _workers(self) -> list[int]:
         """The processes of the hub's session besides itself that do its work."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from config.partners import Partner
 from jobs.steps.sync import judge, losses
-from jobs.stores import circumstances, layout, sync_parts
+from jobs.stores import circumstances, files, layout, sync_parts
 from jobs.stores.ledger import claims, drops, events, outbox, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
@@ -127,6 +127,7 @@ def settle(sync: Sync, *, edc: Partner, stores: Stores, now: datetime) -> Settle
         if not mine:
             return Busy()
         layout.finish(edc.id, stores=stores, now=now)
+        _go_on(edc, sync.id, stores=stores, now=now)
         with stores.ledger.read() as tx:
             sync = syncs.get(tx, sync.id)
             before = syncs.in_force(tx, edc.id)
@@ -206,6 +207,8 @@ def _judge(
 def _not_taken(
     sync: Sync, state: str, why: str, *, stores: Stores, now: datetime, odds: AtOdds = NONE
 ) -> NotTaken:
+    if not sync.path:  # a roster that was written before this was cut off is nobody's now
+        files.remove(stores.lake.root / judge.roster_path(sync))
     event = "sync.rejected" if state == "rejected" else "sync.outdated"
     with stores.ledger.write() as tx:
         say = {"why": why, "under": circumstances.note(tx, stores=stores, at=now)}
@@ -252,6 +255,20 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
         )
         _report(tx, sync, stores=stores, now=now)
     return InForce(sync=sync, withdrawn=len(lost))
+
+
+def _go_on(edc: Partner, sync_id: str, *, stores: Stores, now: datetime) -> None:
+    """Bring the other syncs of an EDC into force that were cut off while they took files away: what they took
+    is recorded with them, and no sync that is looked at sooner would know that it is gone.
+    """
+    with stores.ledger.read() as tx:
+        begun = [one for one in syncs.in_state(tx, "withdrawing") if one.edc == edc.id and one.id != sync_id]
+    for one in begun:
+        with stores.ledger.read() as tx:
+            before = syncs.in_force(tx, edc.id)
+            is_older = before is not None and syncs.comes_before(tx, one, before)
+        if not is_older:
+            _enforce(one, before, edc=edc, stores=stores, now=now)
 
 
 def _today(edc: Partner, now: datetime) -> date:

@@ -34,6 +34,11 @@ class Counts:
     moved: int = 0
 
 
+def roster_path(sync: Sync) -> str:
+    """Where the roster of a sync lies, below the lake."""
+    return f"syncs/{sync.id}.parquet"
+
+
 def assemble(
     sync: Sync, parts: Mapping[int, str], *, before: Roster | None, today: date, lake: Lake
 ) -> tuple[Written, Counts] | AtOdds:
@@ -43,7 +48,7 @@ def assemble(
         written = lake.write_stretches(
             _counted(parts, counts, before=before, today=today, lake=lake),
             schema=ROSTER,
-            path=f"syncs/{sync.id}.parquet",
+            path=roster_path(sync),
             metadata={"kind": "roster", "edc": sync.edc, "sync_id": sync.id, "as_of": str(sync.as_of)},
             row_group=ROW_GROUP,
         )
