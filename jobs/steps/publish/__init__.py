@@ -4,11 +4,12 @@ A publication is a difference: the blocks that became current since the one befo
 an unclaimed EGS or an operator's hold gave free, each to whoever is of record now.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
@@ -20,6 +21,7 @@ from jobs.rules.ownership import Nobody, Owners
 from jobs.steps.publish import current
 from jobs.steps.publish.released import Release
 from jobs.stores import circumstances, layout, numbering, side_by_side
+from jobs.stores.ahead import ahead
 from jobs.stores.ledger import claims, loads, outbox, syncs
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import Held, OutboundFile
@@ -127,7 +129,7 @@ class _Run:
             return []
         with side_by_side.threads() as threads:
             drafts = Drafts(layout.staging(self.stores, self.edc.id), threads)
-            hold = [self._share_out(file, drafts) for file in new if file.kind == "usage"]
+            hold = [self._share_out(*read, drafts) for read in ahead(self._read(new))]
             freed = self._free(waiting, release, drafts)
             made = drafts.finish()
         with self.stores.ledger.write() as tx:
@@ -165,8 +167,9 @@ class _Run:
             lake_files = loads.by_ids(tx, held.lake_files)
         with side_by_side.threads() as threads:
             drafts = Drafts(layout.staging(self.stores, self.edc.id), threads)
-            for file in lake_files.values():
-                self._write_again(file, held.of(file.id), wanted, drafts)
+            for file, rows, row, to in ahead(self._kept(lake_files.values(), held, wanted)):
+                again = [To(egs=withdrawn.egs, replaces=withdrawn.name) for withdrawn in wanted]
+                drafts.add(rows, to, again, row=row, day=file.usage_date, lake_file_id=file.id)
             made = drafts.finish()
         with self.stores.ledger.write() as tx:
             self._record(tx, made, through=self.after, because=self.sync.id)
@@ -175,13 +178,20 @@ class _Run:
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
         return made
 
-    def _share_out(self, file: LakeFile, drafts: Drafts) -> pa.Table:
+    def _read(self, new: Iterable[LakeFile]) -> Iterator[tuple[LakeFile, pa.Table, versions.Bools, Owners]]:
+        """Of each lake file of blocks its rows, which of them are current, and who is of record for each."""
+        for file in new:
+            if file.kind == "usage":
+                rows = self.stores.lake.read(file.path, columns=COLUMNS)
+                newest = current.which(file, rows, through=self.through, stores=self.stores)
+                yield file, rows, newest, self._owners(rows["account"])
+
+    def _share_out(
+        self, file: LakeFile, rows: pa.Table, newest: versions.Bools, owners: Owners, drafts: Drafts
+    ) -> pa.Table:
         """Give the current blocks of a lake file to their EGSs; those that must wait are the answer, with why
         (as outbox.hold takes them).
         """
-        rows = self.stores.lake.read(file.path, columns=COLUMNS)
-        newest = current.which(file, rows, through=self.through, stores=self.stores)
-        owners = self._owners(rows["account"])
         late = (rows["version"].to_numpy() == 1) & ~rows["on_time"].to_numpy()
         nobodys = np.isin(owners.place, (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET))
         waits = late & (self.stores.settings.deadline.late is Late.HOLD) & ~nobodys
@@ -222,35 +232,28 @@ class _Run:
             place = np.array([out[key] for key in versions.key(rows).to_pylist()], dtype=np.int32)
             drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
 
-    def _write_again(
-        self,
-        file: LakeFile,
-        held: list[tuple[int, pa.RecordBatch]],
-        wanted: list[OutboundFile],
-        drafts: Drafts,
-    ) -> None:
-        """Give the blocks of a lake file to those of the withdrawn files that held them (`held`: the place
-        in `wanted`, and the blocks), as far as its EGS is still of record.
+    def _kept(
+        self, files: Iterable[LakeFile], held: Lists, wanted: list[OutboundFile]
+    ) -> Iterator[tuple[LakeFile, pa.Table, npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
+        """Of each lake file the rows, and which of them the withdrawn files held, as far as the EGS of each is
+        still of record: their places among the rows, and the place in `wanted` of the file.
         """
-        # Of each block that they held: its file's place, and its own row in the lake.
-        to = np.repeat(np.array([place for place, _ in held]), [len(blocks) for _, blocks in held])
-        words = pa.Table.from_batches([blocks for _, blocks in held])
-        ends = pc.min_max(words["account"])
-        low, high = ends["min"].as_py(), ends["max"].as_py()
-        rows = self.stores.lake.read(file.path, columns=COLUMNS, low=low, high=high)
-        row = np.asarray(pc.index_in(versions.key(words), value_set=versions.key(rows)))
-        egs = np.array([self._egs_ids.index(withdrawn.egs) for withdrawn in wanted])
-        # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
-        newest = current.which(file, rows, through=self.through, stores=self.stores)
-        kept = (self._owners(rows["account"]).place[row] == egs[to]) & newest[row]
-        drafts.add(
-            rows,
-            to[kept].astype(np.int32),
-            [To(egs=withdrawn.egs, replaces=withdrawn.name) for withdrawn in wanted],
-            row=row[kept],
-            day=file.usage_date,
-            lake_file_id=file.id,
-        )
+        for file in files:
+            there = held.of(file.id)
+            # Of each block that they held: its file's place, and its own row in the lake.
+            to = np.repeat(
+                np.array([place for place, _ in there], np.int32), [len(blocks) for _, blocks in there]
+            )
+            words = pa.Table.from_batches([blocks for _, blocks in there])
+            ends = pc.min_max(words["account"])
+            low, high = ends["min"].as_py(), ends["max"].as_py()
+            rows = self.stores.lake.read(file.path, columns=COLUMNS, low=low, high=high)
+            row = np.asarray(pc.index_in(versions.key(words), value_set=versions.key(rows)))
+            egs = np.array([self._egs_ids.index(withdrawn.egs) for withdrawn in wanted])
+            # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
+            newest = current.which(file, rows, through=self.through, stores=self.stores)
+            kept = (self._owners(rows["account"]).place[row] == egs[to]) & newest[row]
+            yield file, rows, row[kept], to[kept]
 
     def _owners(self, accounts: pa.Array | pa.ChunkedArray) -> Owners:
         duns = [egs.duns for egs in self.egss]
