@@ -15,7 +15,7 @@ from exchange.algorithms import Spoken
 
 _IGNORE = 2  # RFC 4253, section 11.2
 _BUFFER = 256 * 1024  # bytes of answers that may wait for the network before a session is held back
-PARTING = 1.0  # seconds that a client has to hear why it is sent away
+PARTING = 5.0  # seconds that a client has to hear why it is sent away; most are gone at once
 
 
 class Login(Protocol):

@@ -14,7 +14,7 @@ from exchange import algorithms
 from exchange.algorithms import Lists
 from schemas.visit import PROBE
 
-_SECONDS = 10.0
+_SECONDS = 30.0
 _BANNER = 20  # lines before the version, at most (RFC 4253, section 4.2)
 _KEYS = 5  # that are shown: a door may close at the sixth
 

@@ -73,6 +73,7 @@ class Doors:
         self._looks: asyncio.Task[None] | None = None
         self._logins: set[Login] = set()
         self._addresses: Counter[str] = Counter()
+        self.waiting: set[_Gate] = set()  # those whose turn has not come
         self._parting: WeakSet[Connection] = WeakSet()  # those that were there, until they are gone for good
         self._server: asyncio.Server | None = None
 
@@ -110,6 +111,8 @@ class Doors:
         self._server.close()
         if self._looks is not None:
             self._looks.cancel()
+        for gate in list(self.waiting):
+            gate.send_away()
         tasks = list(self._shared.running)
         for login in list(self._logins):
             login.leave("drained", "the hub is stopping; connect again in a few minutes")
@@ -118,7 +121,7 @@ class Doors:
             _, late = await asyncio.wait(tasks, timeout=_DRAIN)
         gone = [asyncio.create_task(one.gone.wait()) for one in self._parting]
         if gone:
-            await asyncio.wait(gone, timeout=2 * connection.PARTING)
+            await asyncio.wait(gone, timeout=connection.PARTING + 1)
         await self._server.wait_closed()
         await self.defender.settle()
         await self._shared.endings.settle()
@@ -220,25 +223,35 @@ class _Gate(asyncio.Protocol):
             return
         self._transport = transport
         self._turn = asyncio.get_running_loop().call_later(wait, self._admit)
+        self._doors.waiting.add(self)
 
     def data_received(self, data: bytes) -> None:
         self._said += data
         if len(self._said) > _MOST_SAID:
-            self._transport.abort()
+            self.send_away()
+
+    def send_away(self) -> None:
+        """Its turn does not come."""
+        assert self._turn is not None
+        self._turn.cancel()
+        self._transport.abort()
 
     def _admit(self) -> None:
-        if not self._doors.is_open:
-            self._transport.abort()
-            return
-        self._turn = None
+        self._end_waiting()
         connection = self._doors.admit(self._transport, self._address)
         if self._said:
             connection.data_received(self._said)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._turn is not None:  # it did not wait for its turn
-            self._turn.cancel()
+            self._end_waiting()
             self._doors.knocks.end(self._address)
+
+    def _end_waiting(self) -> None:
+        assert self._turn is not None
+        self._turn.cancel()
+        self._turn = None
+        self._doors.waiting.discard(self)
 
 
 def _options(

@@ -336,9 +336,10 @@ def test_where_nobody_answers_or_somebody_else_does_an_operator_is_needed(
     shutil.rmtree(hub.home.host_keys)
     answer = ask("cnp", "--json")
     assert "has none of this home's host keys" in answer.json["needs"][0]
-    with socket.create_server(("127.0.0.1", 0)) as other:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))  # and nobody listens there
         port = other.getsockname()[1]
-    answer = ask("cnp", "--port", str(port))
+        answer = ask("cnp", "--port", str(port))
     assert answer.code == 3
     assert f"nobody is let in at 127.0.0.1, port {port}" in answer.out
 

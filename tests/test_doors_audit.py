@@ -25,8 +25,8 @@ WARNINGS = {
 
 
 def audit(port: int, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [AUDIT, *words, "--skip-rate-test", "-p", str(port), "127.0.0.1"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    command = [AUDIT, *words, "--skip-rate-test", "-t", "60", "-p", str(port), "127.0.0.1"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 def found(port: int) -> dict[str, set[tuple[str, str]]]:

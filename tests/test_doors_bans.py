@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -14,11 +13,10 @@ from typing import Any
 import asyncssh
 import paramiko
 import pytest
-from structlog.testing import capture_logs
 
 from config.partners_folder import PartnersFolder
 from config.settings import Sftp
-from doors_fixtures import SECONDS, Door, Raw, SmallDesk, open_door, until
+from doors_fixtures import SECONDS, Door, Raw, SmallDesk, heard, open_door, until
 from exchange import addresses
 from exchange.bans import Ban, Bans
 from exchange.cli.main import main
@@ -69,7 +67,7 @@ def is_banned(door: Door, address: str = HERE) -> bool:
 
 
 def test_an_address_that_fails_too_often_is_shut_out_and_no_other(door: Door) -> None:
-    with capture_logs() as lines, door.raw("cnp") as raw:
+    with heard() as lines, door.raw("cnp") as raw:
         stays = socket.create_connection(("127.0.0.1", door.port), SECONDS)
         with stays, stays.makefile("rb") as stream:
             assert stream.readline().startswith(b"SSH-2.0-")
@@ -106,10 +104,9 @@ def test_a_ban_outlives_the_server(tmp_path: Path) -> None:
 
 def test_an_address_that_a_partner_listed_is_never_banned(door: Door) -> None:
     door.add_partner("near", "egs", more='allow_from = ["127.0.0.0/31"]')
-    with capture_logs() as lines:
-        for _ in range(12):
+    with heard() as lines:
+        while [line["event"] for line in lines].count("address.spared") < 2:
             fails(door, "nobody")
-        until(lambda: [line["event"] for line in lines].count("address.spared") == 2)
         assert not is_banned(door)
         for _ in range(5):
             fails(door, "nobody", THERE)
@@ -183,7 +180,9 @@ def silence(door: Door) -> None:
     [(noise, "not-ssh"), (other_protocol, "not-ssh"), (no_sftp, "malformed"), (silence, "slow-login")],
 )
 def test_each_kind_of_trouble_counts(tmp_path: Path, trouble: Callable[[Door], None], what: str) -> None:
-    with capture_logs() as lines, open_door(tmp_path, ban_score=POINTS[what], login_seconds=1) as door:
+    # Only who is silent is to be too slow: on a busy machine others could be, too.
+    limits = {"login_seconds": 1} if trouble is silence else {}
+    with heard() as lines, open_door(tmp_path, ban_score=POINTS[what], **limits) as door:
         trouble(door)
         until(lambda: [line for line in lines if line["event"] == "address.banned"])
         assert is_banned(door)
@@ -260,7 +259,7 @@ def test_a_ban_is_twice_as_long_each_time_up_to_the_longest_and_then_forgotten(t
 def test_a_file_that_is_none_of_ours_bans_nobody_and_is_told(tmp_path: Path, content: bytes) -> None:
     bans = Bans(tmp_path, lambda: NOON)
     (tmp_path / "192.0.2.7_32.json").write_bytes(content)
-    with capture_logs() as lines:
+    with heard() as lines:
         assert bans.on(addresses.source("192.0.2.7")) is None
         assert bans.in_force() == []
     assert {line["event"] for line in lines} == {"ban.unreadable"}
@@ -321,16 +320,16 @@ def test_what_is_no_address_is_usage(door: Door, ask: Callable[..., Any], words:
     assert main(["--home", str(door.home), "bans", "lift", *words]) == 2
 
 
-def test_a_thousand_connections_cost_the_look_for_bans_next_to_nothing(tmp_path: Path) -> None:
+def test_who_connects_costs_no_look_at_the_bans_of_others(tmp_path: Path) -> None:
     bans = Bans(tmp_path, lambda: NOON)
     for number in range(1, 201):
-        bans.add(
-            addresses.source(f"192.0.2.{number}"),
-            "not-ssh",
-            first=timedelta(hours=1),
-            most=timedelta(hours=1),
-        )
-    began = time.perf_counter()
-    for _ in range(1000):
-        bans.on(addresses.source("198.51.100.1"))
-    assert time.perf_counter() - began < 0.5
+        source, hour = addresses.source(f"192.0.2.{number}"), timedelta(hours=1)
+        bans.add(source, "not-ssh", first=hour, most=hour)
+    for file in tmp_path.iterdir():
+        file.write_text("whoever reads it says that it cannot be read")
+    with heard() as lines:
+        for address in ("198.51.100.1", "192.0.2.0", "192.0.2.201"):
+            assert bans.on(addresses.source(address)) is None
+        assert lines == []
+        assert bans.on(addresses.source("192.0.2.1")) is None
+    assert [line["event"] for line in lines] == ["ban.unreadable"]

@@ -10,10 +10,9 @@ from pathlib import Path
 import asyncssh
 import paramiko
 import pytest
-from structlog.testing import capture_logs
 
 from config import authorized_key
-from doors_fixtures import SECONDS, Door, open_door, until
+from doors_fixtures import SECONDS, Door, heard, open_door, until
 from exchange import certificates
 
 _KINDS = {kind: ("-t", kind) for kind in ("ecdsa", "ed25519")} | {"rsa": ("-t", "rsa", "-b", "2048")}
@@ -78,12 +77,12 @@ def visit(door: Door, key: Path, login: str = "ops") -> subprocess.CompletedProc
     door.key_files[login] = key
     options = door.openssh_options(login, f"CertificateFile={certificate_of(key)}")
     command = ["sftp", *options, "-P", str(door.port), "-b", "-", f"{login}@127.0.0.1"]
-    return subprocess.run(command, input="ls\n", capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, input="ls\n", capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 def refused(door: Door, key: Path, login: str = "ops") -> tuple[str, str]:
     """Why a visit failed: the reason in the log, and what the client was told."""
-    with capture_logs() as lines:
+    with heard() as lines:
         done = visit(door, key, login)
         assert done.returncode != 0
         until(lambda: [line for line in lines if line["event"] == "login.refused"])
@@ -96,7 +95,7 @@ def refused(door: Door, key: Path, login: str = "ops") -> tuple[str, str]:
 
 def test_openssh_logs_in_with_a_certificate_and_the_log_says_whose_it_was(door: Door, ca: Authority) -> None:
     key = ca.sign("night", "-n", "ops", "-V", "-1h:+1h", "-z", "17")
-    with capture_logs() as lines:
+    with heard() as lines:
         done = visit(door, key)
         assert done.returncode == 0, done.stderr
     (opened,) = [line for line in lines if line["event"] == "session.opened"]
@@ -392,7 +391,7 @@ def test_a_certificate_that_is_no_users_is_none(usage: int) -> None:
 def test_a_key_id_is_logged_without_what_a_terminal_would_obey(door: Door, ca: Authority) -> None:
     key = ca.sign("night", "-n", "ops")
     keygen("-s", ca.folder / "ca", "-I", "a\x1b[2J\n" + "b" * 300, "-n", "ops", f"{key}.pub")
-    with capture_logs() as lines:
+    with heard() as lines:
         assert visit(door, key).returncode == 0
     (opened,) = [line for line in lines if line["event"] == "session.opened"]
     assert opened["key_id"].startswith("a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}bb")

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from doors_fixtures import AGREED, Door, names, open_door
+from doors_fixtures import AGREED, SECONDS, Door, names, open_door
 
 SIZES = [0, 1, 32_768, 32_769, 100_000, 3_000_000]
 
@@ -47,7 +47,7 @@ def make(door: Door, name: str, size: int) -> bytes:
 
 def run(door: Door, *command: str | Path, more: str | None = None) -> str:
     done = subprocess.run(
-        command, cwd=door.home, input=more, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=door.home, input=more, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -184,7 +184,7 @@ def test_asyncssh_puts_renames_and_gets(door: Door, inbound: Path, outbound: Pat
             await client.mget("/outbound/*", str(door.home / "got"))
 
     (door.home / "got").mkdir()
-    asyncio.run(asyncio.wait_for(transfer(), 60))
+    asyncio.run(asyncio.wait_for(transfer(), SECONDS))
     assert {path.name: path.read_bytes() for path in inbound.iterdir() if path.name in contents} == contents
     assert (inbound / "a.tmp").read_bytes() == b"first second"
     assert (door.home / "got" / "a.gz").read_bytes() == contents["3000000.bin"]

@@ -8,9 +8,8 @@ import paramiko
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
-from doors_fixtures import AGREED, Door, Raw, open_door, string, until
+from doors_fixtures import AGREED, SECONDS, Door, Raw, heard, open_door, string, until
 from exchange.sftp_v3 import Kind
 from schemas.event import EVENTS
 
@@ -53,7 +52,7 @@ def a_day_at(door: Door) -> None:
 
 
 def test_every_event_of_the_doors_is_in_the_vocabulary_with_its_fields(tmp_path: Path) -> None:
-    with capture_logs() as lines, open_door(tmp_path, max_connections=1) as door:
+    with heard() as lines, open_door(tmp_path, max_connections=1) as door:
         a_day_at(door)
     seen = set()
     for line in lines:
@@ -66,7 +65,7 @@ def test_every_event_of_the_doors_is_in_the_vocabulary_with_its_fields(tmp_path:
 
 
 def test_a_mistake_of_the_hubs_is_answered_without_its_inside_and_logged_with_it(tmp_path: Path) -> None:
-    with capture_logs() as lines, open_door(tmp_path) as door, door.raw("cnp") as raw:
+    with heard() as lines, open_door(tmp_path) as door, door.raw("cnp") as raw:
         door.desk.breaks = True
         code, words = put(raw, AGREED)
         assert (code, words) == (FAILURE, "the hub failed to do this; try again, and tell its operator")
@@ -136,7 +135,7 @@ def test_whatever_is_asked_is_answered_once_in_order_and_tells_nothing_of_others
         @given(conversations)
         def ask(asked: list[tuple[int, bytes]]) -> None:
             channel = transport.open_session()
-            channel.settimeout(20)
+            channel.settimeout(SECONDS)
             channel.invoke_subsystem("sftp")
             raw = Raw(channel)
             sent = [raw.send(kind, body) for kind, body in asked]

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from doors_fixtures import Door, open_door
+from doors_fixtures import SECONDS, Door, open_door
 
 
 def add_key(folder: Path, name: str, algorithm: str, **options: int) -> str:
@@ -35,7 +35,7 @@ def visit(door: Door, known: Path, *options: str) -> subprocess.CompletedProcess
         for word in ("-o", option)
     ]
     command = ["sftp", "-F", "/dev/null", *words, "-P", str(door.port), "-b", "-", "cnp@127.0.0.1"]
-    return subprocess.run(command, input="ls\n", capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, input="ls\n", capture_output=True, text=True, timeout=SECONDS, check=False)
 
 
 def keys_in(known: Path) -> set[str]:

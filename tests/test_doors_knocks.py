@@ -64,7 +64,7 @@ def test_those_who_come_too_fast_wait_and_all_are_let_in(tmp_path: Path) -> None
         for _ in range(6):
             with door.paramiko("cnp") as client:
                 assert client.listdir("/")
-        assert time.monotonic() - began >= 2 / 4 - 0.05
+        assert time.monotonic() - began > 0.4  # the sixth's turn is half a second after the first's
         assert until(lambda: not knocking(door))
 
 
@@ -85,10 +85,12 @@ def test_who_leaves_while_waiting_for_its_turn_makes_room(tmp_path: Path) -> Non
 
 def test_a_hub_that_stops_lets_nobody_in_who_waits_for_a_turn(tmp_path: Path) -> None:
     with open_door(tmp_path, max_connections_a_second_per_address=1) as door, ExitStack() as stack:
-        clients = [stack.enter_context(knock(door)) for _ in range(3)]
-        until(lambda: knocking(door) == 3)
+        clients = [stack.enter_context(knock(door)) for _ in range(40)]
+        until(lambda: knocking(door) == 40)
+        for client in clients[:30]:
+            client.close()
         door.drain()
-        for client in clients[1:]:
+        for client in clients[-5:]:  # whose turn would be in half a minute
             with suppress(ConnectionResetError):
                 assert client.recv(100) == b""
 
@@ -120,7 +122,7 @@ def test_a_flood_that_asks_for_expensive_key_exchanges_is_slowed_down(usual: Doo
         [AUDIT, "-j", "-p", str(usual.port), "127.0.0.1"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
     told = json.loads(done.stdout)

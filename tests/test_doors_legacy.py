@@ -11,10 +11,9 @@ from typing import Any
 
 import asyncssh
 import pytest
-from structlog.testing import capture_logs
 
 from config import legacy
-from doors_fixtures import SECONDS, Door, open_door, until
+from doors_fixtures import SECONDS, Door, heard, open_door, until
 from exchange import algorithms, keys
 from test_doors_audit import POLICY, audit
 
@@ -103,7 +102,7 @@ def connect(door: Door, login: str, source: str = "127.0.0.2", **more: Any) -> N
 
 @contextmanager
 def is_refused(reason: str, words: str) -> Iterator[None]:
-    with capture_logs() as lines:
+    with heard() as lines:
         with pytest.raises(asyncssh.DisconnectError, match=words):
             yield
         until(lambda: [line for line in lines if line["event"] == "login.refused"])
@@ -153,7 +152,7 @@ legacy = {{ until = {door.desk.now().date()}, allows = ["hmac-sha1"] }}""",
 
 def test_each_login_with_old_algorithms_is_an_event_and_others_are_not(door: Door) -> None:
     except_(door, "old", *OLD)
-    with capture_logs() as lines:
+    with heard() as lines:
         connect(door, "old")
         connect(door, "old", **asks("diffie-hellman-group14-sha1", "ssh-rsa", "aes128-cbc", "hmac-sha1"))
     (used,) = [line for line in lines if line["event"] == "legacy.used"]
@@ -209,7 +208,7 @@ def test_a_signature_that_no_list_names_is_refused_whatever_the_library_would_ta
 
 def test_openssh_as_an_old_client_comes_in_by_exception(door: Door) -> None:
     except_(door, "old", *OLD)
-    with capture_logs() as lines:
+    with heard() as lines:
         options = door.openssh_options(
             "old",
             "KexAlgorithms=diffie-hellman-group14-sha1",
@@ -218,7 +217,9 @@ def test_openssh_as_an_old_client_comes_in_by_exception(door: Door) -> None:
             "BindAddress=127.0.0.2",
         )
         command = ["sftp", *options, "-P", str(door.port), "-b", "-", "old@127.0.0.1"]
-        done = subprocess.run(command, input="ls\n", capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, input="ls\n", capture_output=True, text=True, timeout=SECONDS, check=False
+        )
     assert done.returncode == 0, done.stderr
     (used,) = [line for line in lines if line["event"] == "legacy.used"]
     assert set(used["algorithms"]) == set(OLD) - {"ssh-rsa"}

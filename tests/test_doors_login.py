@@ -1,11 +1,11 @@
 """Logging in: who may, what strangers learn, and how much of the door anybody may take."""
 
 import asyncio
+import re
 import socket
 import stat
 import struct
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,10 +14,9 @@ from typing import Any
 import asyncssh
 import paramiko
 import pytest
-from structlog.testing import capture_logs
 
 from config.errors import OperatorError
-from doors_fixtures import SECONDS, Door, open_door, until
+from doors_fixtures import SECONDS, Door, heard, open_door, until
 from exchange import addresses, connection, keys
 
 EXPIRED = 'expires = "2020-01-31"'
@@ -75,7 +74,7 @@ def test_a_partner_that_is_disabled_is_a_stranger(door: Door) -> None:
 
 def test_an_expired_key_is_told_so_and_lets_nobody_in(door: Door) -> None:
     door.add_partner("late", "egs", key_more=EXPIRED)
-    with capture_logs() as lines, pytest.raises(asyncssh.DisconnectError, match="expired on 2020-01-31"):
+    with heard() as lines, pytest.raises(asyncssh.DisconnectError, match="expired on 2020-01-31"):
         connects(door, "late")
     assert [line["reason"] for line in lines if line["event"] == "login.refused"] == ["key-expired"]
 
@@ -120,6 +119,7 @@ def heard_by(door: Door, login: str) -> list[str]:
     assert done.returncode == 255
     _, _, after = done.stderr.partition("SSH2_MSG_SERVICE_ACCEPT received")
     assert "receive packet: type 51" in after
+    after = re.sub(r"SHA256:\S+", "FINGERPRINT", after)  # in which a short login may stand by chance
     return after.replace(login, "LOGIN").splitlines()
 
 
@@ -154,18 +154,17 @@ def test_tries_are_counted_and_end_the_connection(tmp_path: Path) -> None:
     with open_door(tmp_path, max_auth_tries=3) as door:
         good = asyncssh.read_private_key(door.key_files["cnp"])
         connects(door, "cnp", client_keys=[*strangers[:2], good])
-        with capture_logs() as lines, pytest.raises(asyncssh.DisconnectError, match="too many tries"):
+        with heard() as lines, pytest.raises(asyncssh.DisconnectError, match="too many tries"):
             connects(door, "cnp", client_keys=[*strangers, good])
         assert [line["reason"] for line in lines if line["event"] == "login.refused"] == ["too-many-tries"]
 
 
 def test_a_login_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with open_door(tmp_path, login_seconds=1) as door:
-        began = time.monotonic()
         with socket.create_connection(("127.0.0.1", door.port), SECONDS) as client:
             while client.recv(4096):
                 pass
-        assert 0.9 < time.monotonic() - began < 15
+        assert until(lambda: not door.on_loop(lambda: door.doors.connections))
 
 
 # ── What is spoken ───────────────────────────────────────────────────────────────────────────────
@@ -344,25 +343,34 @@ def test_the_sessions_of_a_connection_are_limited(tmp_path: Path) -> None:
             transport.open_session(timeout=SECONDS)
         assert first is not None
         first.close()
-        deadline = time.monotonic() + SECONDS
-        while True:
+
+        def is_let_in() -> bool:
             with suppress(paramiko.ChannelException):
                 transport.open_session(timeout=SECONDS)
-                break
-            assert time.monotonic() < deadline
+                return True
+            return False
+
+        until(is_let_in)
 
 
 def test_a_connection_on_which_nothing_comes_is_ended_and_its_upload_broken_off(tmp_path: Path) -> None:
-    with open_door(tmp_path, idle_seconds=1) as door, door.raw("cnp") as raw:
-        handle = raw.open("inbound/a.tmp", 2 | 8)
-        assert raw.write(handle, 0, b"half")[0] == 0
-        assert door.desk.wait_for("upload_broken").more["received"] == 4
-        with pytest.raises((EOFError, OSError)):
-            raw.receive()
+    with open_door(tmp_path, idle_seconds=1) as door:
+
+        def came_in_time() -> bool:
+            """A busy machine may keep the client idle before it has written anything."""
+            with suppress(EOFError, OSError, paramiko.SSHException), door.raw("cnp") as raw:
+                assert raw.write(raw.open("inbound/a.tmp", 2 | 8 | 16), 0, b"half")[0] == 0
+                with pytest.raises((EOFError, OSError)):
+                    raw.receive()
+                return True
+            return False
+
+        until(came_in_time)
+        until(lambda: 4 in {one.more["received"] for one in door.desk.told if one.what == "upload_broken"})
 
 
 def test_a_client_that_answers_no_keepalive_is_gone(tmp_path: Path) -> None:
-    async def fall_silent(door: Door) -> float:
+    async def fall_silent(door: Door) -> None:
         async with (
             asyncssh.connect(**door.asyncssh_options("cnp")) as made,
             made.start_sftp_client() as client,
@@ -370,22 +378,20 @@ def test_a_client_that_answers_no_keepalive_is_gone(tmp_path: Path) -> None:
             file = await client.open("inbound/a.tmp", "wb")
             await file.write(b"half")
             made._transport.pause_reading()
-            began = time.monotonic()
             await asyncio.to_thread(door.desk.wait_for, "upload_broken")
-            took = time.monotonic() - began
             made.abort()
-            return took
 
     with open_door(tmp_path, keepalive_seconds=1) as door:
         with suppress(asyncssh.Error, OSError):
-            assert 2 < asyncio.run(asyncio.wait_for(fall_silent(door), SECONDS)) < 15
-        assert door.desk.wait_for("upload_broken")
+            asyncio.run(asyncio.wait_for(fall_silent(door), SECONDS))
+        assert door.desk.wait_for("upload_broken").more["received"] == 4
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "uploading"])
 def test_a_hub_that_drains_tells_its_clients_and_lets_nobody_in(door: Door, busy: bool) -> None:
-    (door.home / "a.bin").write_bytes(b"x" * (200 << 20 if busy else 10))
-    command = ["sftp", *door.openssh_options("cnp"), "-P", str(door.port), "cnp@127.0.0.1"]
+    (door.home / "a.bin").write_bytes(b"x" * (100 << 20 if busy else 10))
+    # At 4 Mbit/s it takes minutes: it is not over before the hub drains.
+    command = ["sftp", "-l", "4000", *door.openssh_options("cnp"), "-P", str(door.port), "cnp@127.0.0.1"]
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -399,9 +405,7 @@ def test_a_hub_that_drains_tells_its_clients_and_lets_nobody_in(door: Door, busy
         client.stdin.flush()
         if busy:
             part = door.folder("cnp", "inbound") / ".a.tmp.part"
-            deadline = time.monotonic() + SECONDS
-            while not part.exists() or not part.stat().st_size:
-                assert time.monotonic() < deadline
+            until(lambda: part.exists() and part.stat().st_size)
         else:
             door.desk.wait_for("upload_ended")
         port = door.port

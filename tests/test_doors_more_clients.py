@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from doors_fixtures import AGREED, Door, open_door
+from doors_fixtures import AGREED, SECONDS, Door, open_door
 from test_doors_clients import collected, make
 
 CLIENTS = Path(__file__).with_name("clients")
@@ -53,7 +53,7 @@ def ssh2(door: Door, login: str, *steps: list[Any], fails: bool = False) -> Any:
         cwd=door.home,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SECONDS,
         check=False,
     )
     assert (done.returncode != 0) == fails, done.stderr
@@ -126,14 +126,14 @@ def mounted(door: Door, login: str) -> Iterator[Path]:
     place.mkdir()
     ssh = " ".join(["ssh", *door.openssh_options(login)])
     command = ["sshfs", f"{login}@127.0.0.1:/", place, "-p", str(door.port), "-o", f"ssh_command={ssh}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     if done.returncode and "fuse" in done.stderr:
         pytest.skip(f"this machine does not mount: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     try:
         yield place
     finally:
-        subprocess.run(["fusermount3", "-u", "-z", place], check=True, timeout=60)
+        subprocess.run(["fusermount3", "-u", "-z", place], check=True, timeout=SECONDS)
 
 
 @pytest.mark.skipif(not can_mount(), reason="no sshfs, or no /dev/fuse")
