@@ -8,8 +8,9 @@ from typing import IO
 from config.errors import OperatorError
 from config.home import Home
 
-_LOOKS = 5  # a process that only looks whether the place is taken (`state`) has it for an instant
-_BETWEEN = 0.05  # seconds
+_BETWEEN = 0.05  # seconds between two looks whether it is free
+_LOOKS = 400  # where a process has it that only looks itself (`state`): for an instant, but it may be held up
+_SERVED = 5  # looks where one has it that serves, which may be leaving
 
 
 def take(home: Home) -> IO[str]:
@@ -19,7 +20,7 @@ def take(home: Home) -> IO[str]:
     """
     home.locks.mkdir(parents=True, exist_ok=True)
     file = (home.locks / "serving").open("a+")
-    if not any(_lock(file, last=look == _LOOKS) for look in range(1, _LOOKS + 1)):
+    if not _is_had(file):
         file.seek(0)
         holder = file.readline().strip()
         file.close()
@@ -55,19 +56,28 @@ def state(home: Home) -> str:
     except FileNotFoundError:
         return "never"
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return "serving"
-    return "stopped"
+        return "stopped" if _lock(file, fcntl.LOCK_SH) else "serving"
 
 
-def _lock(file: IO[str], *, last: bool) -> bool:
-    """Lock the file for good; a little later, if it is locked and this was not the last look."""
+def _is_had(file: IO[str]) -> bool:
+    """Lock the file for good. Says whether it could be."""
+    served = 0
+    for _ in range(_LOOKS):
+        if _lock(file, fcntl.LOCK_EX):
+            return True
+        if _lock(file, fcntl.LOCK_SH):  # with those that only look
+            fcntl.flock(file, fcntl.LOCK_UN)
+        else:
+            served += 1
+            if served == _SERVED:
+                return False
+        time.sleep(_BETWEEN)
+    return False
+
+
+def _lock(file: IO[str], kind: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        if not last:
-            time.sleep(_BETWEEN)
         return False
     return True
