@@ -19,11 +19,13 @@ from typing import Any
 import paramiko
 import pytest
 
+from doors_fixtures import patient
 from exchange.cli.main import main
+from jobs.stores.mishaps import VARIABLE
 from schemas import sample
 
 BIN = Path(sys.executable).with_name("meterhub")
-SECONDS = 40.0  # that anything here may take on a busy machine
+SECONDS = 120.0  # that anything here may take on a busy machine
 LOOK = 0.02
 
 
@@ -69,6 +71,7 @@ class Server:
 
     home: Path
     now: str = ""
+    mishaps: str = ""  # that are planned for it and its workers
     opening: dict[str, Any] = field(default_factory=dict)
     process: "subprocess.Popen[str]" = field(init=False)
 
@@ -78,7 +81,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "METERHUB_NOW": self.now},
+            env={**os.environ, "METERHUB_NOW": self.now, VARIABLE: self.mishaps},
             start_new_session=True,
         )
         assert self.process.stdout is not None
@@ -89,26 +92,33 @@ class Server:
             self.opening = json.loads(line)
         return self
 
-    def stop(self, number: int = signal.SIGTERM, *, group: bool = False) -> tuple[int, str, str]:
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
         """Send a signal and wait for the end: exit code, and what else was said."""
-        (os.killpg if group else os.kill)(self.process.pid, number)
+        os.kill(self.process.pid, number)
+        return self.ended()
+
+    def ended(self) -> tuple[int, str, str]:
         out, error = self.process.communicate(timeout=SECONDS)
         return self.process.returncode, out, error
 
-    def workers(self) -> list[int]:
-        """The processes of its group besides itself."""
+    def workers(self, *, standing: bool = False) -> list[int]:
+        """The processes of its group besides itself; `standing`: those that a mishap has stopped."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 pid, rest = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
-                if int(rest[2]) == self.process.pid and pid != self.process.pid and rest[0] != "Z":
-                    found.append(pid)
+                if int(rest[2]) == self.process.pid and pid != self.process.pid:
+                    found += [pid] if (rest[0] == "T" if standing else rest[0] != "Z") else []
         return found
+
+    def go_on(self) -> None:
+        """Let those of its processes go on that stand still."""
+        os.killpg(self.process.pid, signal.SIGCONT)
 
     @contextlib.contextmanager
     def sftp(self, login: str) -> Iterator[paramiko.SFTPClient]:
         """A session of paramiko's, logged in with the sample key."""
-        transport = paramiko.Transport(("127.0.0.1", self.opening["port"]))
+        transport = patient(paramiko.Transport(("127.0.0.1", self.opening["port"])))
         try:
             key = paramiko.Ed25519Key.from_private_key_file(str(self.home / "config" / "sample_keys" / login))
             transport.connect(username=login, pkey=key)
@@ -124,6 +134,8 @@ class Server:
         endings = ("accepted", "partial", "rejected", "duplicate")
 
         def look() -> list[Path]:
+            if self.mishaps:
+                self.go_on()
             return [
                 path
                 for word in endings

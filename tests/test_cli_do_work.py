@@ -60,9 +60,12 @@ def test_a_pool_of_which_an_idle_worker_was_killed_is_rebuilt_and_nobody_waits_f
     schedule = Schedule(hub.stores, StandingClock(hub.now), told=ended.append)
 
     def load(*numbers: int) -> None:
-        for number in numbers:
-            file = NIGHT.bucket_of(CNP, number)
-            schedule.wake(hub.arrive("cnp", file.name, file.content).id)
+        """Each in a worker of its own: none is free again before all are begun."""
+        files = [NIGHT.bucket_of(CNP, number) for number in numbers]
+        drops = [hub.arrive("cnp", file.name, file.content) for file in files]
+        with hub.stores.ledger.write():
+            for drop in drops:
+                schedule.wake(drop.id)
         schedule.settle_down()
 
     def kill_one() -> None:
@@ -83,6 +86,21 @@ def test_a_pool_of_which_an_idle_worker_was_killed_is_rebuilt_and_nobody_waits_f
     poll("its workers are gone", lambda: not workers())
 
 
+class Stopping(threading.Thread):
+    """Stops a schedule, and knows how many loads were left."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__()
+        self.schedule, self.left = schedule, -1
+
+    def has_begun(self) -> bool:
+        with self.schedule._lock:
+            return self.schedule._stopping
+
+    def run(self) -> None:
+        self.left = self.schedule.stop(seconds=SECONDS)
+
+
 def test_a_stopping_hub_ends_what_was_begun_and_leaves_the_rest_to_the_next_start(
     make_hub: Callable[..., Hub],
 ) -> None:
@@ -90,9 +108,14 @@ def test_a_stopping_hub_ends_what_was_begun_and_leaves_the_rest_to_the_next_star
     files = [NIGHT.bucket_of(CNP, k) for k in range(6)]
     drops = [hub.arrive("cnp", file.name, file.content) for file in files]
     schedule = Schedule(hub.stores, StandingClock(hub.now))
-    for drop in drops:
-        schedule.wake(drop.id)
-    left = schedule.stop(seconds=SECONDS)
+    stopping = Stopping(schedule)
+    with hub.stores.ledger.write():  # for which the first waits, until nothing more is begun
+        for drop in drops:
+            schedule.wake(drop.id)
+        stopping.start()
+        poll("it stops", stopping.has_begun)
+    stopping.join(SECONDS)
+    left = stopping.left
     stages = [hub.drop(drop.id).stage for drop in drops]
     assert left == stages.count(Stage.ARRIVED) > 0
     assert stages.count(Stage.LOADED) == 6 - left

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import select
 
+from cli_do_fixtures import SECONDS, poll
 from config.home import Home
 from hub_fixtures import CNP, PPL, Hub
 from interruption_fixtures import FORKS
@@ -51,7 +53,7 @@ def test_a_drop_that_a_living_process_has_is_left_to_it_and_a_dead_ones_is_taken
     held = FORKS.Event()
     child = FORKS.Process(target=_hold, args=(hub.home.root, hub.now, drop.id, held))
     child.start()
-    assert held.wait(60)
+    assert held.wait(SECONDS)
     outcome = pipeline.advance(drop.id, stores=hub.stores, clock=StandingClock(hub.now))
     assert outcome == pipeline.ClaimedElsewhere(drop_id=drop.id)
     hub.sweep()
@@ -212,7 +214,7 @@ def test_drops_go_in_the_order_of_their_arrival(hub: Hub) -> None:
 def pooled(hub: Hub, done: list[Done]) -> Schedule:
     hub.stores.home.settings_file.write_text("workers = 2\n")
     hub.restart()
-    hub.schedule.stop(seconds=10)
+    hub.schedule.stop(seconds=SECONDS)
     hub.schedule = Schedule(hub.stores, StandingClock(hub.now), told=done.append)
     return hub.schedule
 
@@ -228,7 +230,7 @@ def test_buckets_are_loaded_side_by_side_in_processes_of_their_own(hub: Hub) -> 
     for edc in (CNP, PPL):
         content = lse([Cut(account="A", day=DAY)], edc)
         schedule.wake(hub.arrive(edc.id, interval_name(hub, edc), content).id)
-    assert schedule.settle_down(seconds=60) == 0
+    assert schedule.settle_down(seconds=SECONDS) == 0
     assert sorted(one.outcome for one in done) == ["loaded", "loaded"]
     assert os.getpid() not in workers(schedule)
 
@@ -237,13 +239,13 @@ def test_a_pool_whose_worker_is_killed_is_built_anew_and_its_work_is_done(hub: H
     done: list[Done] = []
     schedule = pooled(hub, done)
     schedule.wake(arrived(hub, "A").id)
-    schedule.settle_down(seconds=60)
+    schedule.settle_down(seconds=SECONDS)
     second = arrived(hub, "B")
     with hub.stores.ledger.write():  # so that its worker waits, whatever it has begun
         schedule.wake(second.id)
         for worker in workers(schedule):
             os.kill(worker, signal.SIGKILL)
-        assert schedule.settle_down(seconds=60) == 0
+        assert schedule.settle_down(seconds=SECONDS) == 0
     assert done[-1].error is not None
     schedule.sweep(to_the_end=True)
     assert hub.drop(second.id).outcome is Outcome.ACCEPTED
@@ -251,13 +253,30 @@ def test_a_pool_whose_worker_is_killed_is_built_anew_and_its_work_is_done(hub: H
     assert len(hub.events("drop.loaded")) == 2
 
 
+def test_what_a_dead_worker_left_does_not_wait_for_the_sweep_of_the_next_minute(hub: Hub) -> None:
+    schedule = pooled(hub, [])
+    triggers = schedule._triggers = BackgroundScheduler(timezone="UTC", misfire_grace_time=None)
+    triggers.start(paused=True)
+    schedule.wake(arrived(hub, "A").id)
+    schedule.settle_down(seconds=SECONDS)
+    second = arrived(hub, "B")
+    with hub.stores.ledger.write():
+        schedule.wake(second.id)
+        for worker in workers(schedule):
+            os.kill(worker, signal.SIGKILL)
+        assert schedule.settle_down(seconds=SECONDS) == 0
+    poll("a sweep is planned", lambda: triggers.get_job("sweep soon"))
+    triggers.resume()
+    poll("it is loaded", lambda: hub.drop(second.id).stage is Stage.LOADED)
+
+
 def test_a_stop_lets_what_is_begun_end_and_takes_nothing_new(hub: Hub) -> None:
     done: list[Done] = []
     schedule = pooled(hub, done)
     first = arrived(hub, "A")
     schedule.wake(first.id)
-    schedule.settle_down(seconds=60)
-    schedule.stop(seconds=60)
+    schedule.settle_down(seconds=SECONDS)
+    schedule.stop(seconds=SECONDS)
     second = arrived(hub, "B")
     schedule.wake(second.id)
     schedule.sweep()
@@ -273,7 +292,7 @@ def test_a_task_that_raises_tells_its_error_and_stops_nobody(hub: Hub) -> None:
     schedule = pooled(hub, done)
     schedule.wake("D000000-00001")
     schedule.wake(arrived(hub).id)
-    schedule.settle_down(seconds=60)
+    schedule.settle_down(seconds=SECONDS)
     assert {(one.outcome, type(one.error).__name__) for one in done} == {
         ("", "KeyError"),
         ("loaded", "NoneType"),
@@ -291,4 +310,4 @@ def test_a_running_clock_that_was_set_runs_on() -> None:
     instant = datetime.fromisoformat("2013-09-03T23:00:00+00:00")
     clock = RunningClock.reading(instant)
     first, second = clock(), clock()
-    assert instant <= first <= second < instant + timedelta(seconds=30)
+    assert instant <= first <= second < instant + timedelta(hours=1)

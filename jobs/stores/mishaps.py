@@ -6,6 +6,7 @@ Only the variable METERHUB_MISHAPS of a process's environment switches them on, 
     told=FILE                  a line is appended there for each mishap: what, where, process
     fsync:lake=EIO@0.05        at so many of the points of that name the call fails: an errno and a share
     commit:drop.loaded=die@2   the process is gone at the second such point: SIGKILL
+    rename:lake=stop@1         the process stands still there, until somebody lets it go on: SIGSTOP
     *=cut@17                   the power is cut at the 17th point of all: what is not durable is undone, then SIGKILL
 
 A point is named by what is done and where: write, fsync, rename, link, remove or mkdir, then the folder below the
@@ -36,7 +37,7 @@ _PLACES = (
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One kind of mishap: at which points, and what: an errno with a share, or an end with a number."""
+    """One kind of mishap: at which points, and what: an errno with a share, or an end or a stop with a number."""
 
     name: str
     what: str
@@ -78,12 +79,12 @@ def _read(words: str) -> _Plan | None:
             said[name] = what
             continue
         kind, _, number = what.partition("@")
-        if kind in {"die", "cut"}:
+        if kind in {"die", "cut", "stop"}:
             planned.append(Planned(name, kind, nth=int(number)))
         elif kind in errno.errorcode.values():
             planned.append(Planned(name, kind, share=float(number)))
         else:
-            raise ValueError(f"{VARIABLE} says {word}; wanted: an errno, die or cut, and @ how often")
+            raise ValueError(f"{VARIABLE} says {word}; wanted: an errno, die, cut or stop, and @ how often")
     return _Plan(planned=tuple(planned), seed=said["seed"], told=said["told"]) if words else None
 
 
@@ -130,7 +131,10 @@ def _pass(plan: _Plan, name: str) -> None:
             continue
         if one.nth:
             plan.passed[f"={one.name}"] = count = plan.passed.get(f"={one.name}", 0) + 1
-            if count == one.nth:
+            if count == one.nth and one.what == "stop":
+                _tell(plan, f"stop {name}")
+                os.kill(os.getpid(), signal.SIGSTOP)
+            elif count == one.nth:
                 _end(plan, one, name)
         elif not name.startswith("commit") and _draw(plan, name, passed) < one.share:
             _tell(plan, f"{one.what} {name}")
