@@ -18,7 +18,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         [sys.executable, "-m", "exchange.cli", "--home", home, "demo", "--accounts", "400", "--json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert run.returncode == 0, run.stderr

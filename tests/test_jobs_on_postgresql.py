@@ -3,7 +3,6 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -71,9 +70,9 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The URL of a server of its own, without the name of a database; it is gone after the tests."""
-    with tempfile.TemporaryDirectory(prefix="meterhub-postgresql-") as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    # An address of its own, on which nobody else takes the port: two of these may run at once, one a worker.
+    host, port = f"127.54.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF or 255}", 54_320
+    with tempfile.TemporaryDirectory(prefix="meterhub-postgresql-") as folder:
         # It refuses to be root, whose tests these may be.
         user = "postgres" if os.geteuid() == 0 else None
         if user:
@@ -86,13 +85,12 @@ def server() -> Iterator[str]:
                            stdout=subprocess.DEVNULL)  # fmt: skip
 
         run("initdb", "-A", "trust", "-U", "hub", "-E", "UTF8", "--locale=C", "--no-sync")
-        free.close()
-        run("pg_ctl", "-w", "-l", f"{folder}/log", "start",
-            "-o", f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}")  # fmt: skip
+        run("pg_ctl", "-w", "-t", "300", "-l", f"{folder}/log", "start",
+            "-o", f"-c listen_addresses={host} -c port={port} -c unix_socket_directories={folder}")  # fmt: skip
         try:
-            yield f"postgresql://hub@127.0.0.1:{port}/"
+            yield f"postgresql://hub@{host}:{port}/"
         finally:
-            run("pg_ctl", "-w", "-m", "immediate", "stop")
+            run("pg_ctl", "-w", "-t", "300", "-m", "immediate", "stop")
 
 
 _numbers = count()
@@ -153,7 +151,7 @@ def test_a_connection_that_the_server_cut_is_replaced_without_a_word(hub: Hub) -
         mine = tx.execute(text("select pg_backend_pid()")).scalar_one()
     other = Ledger(hub.stores.ledger.url)
     with other.read() as tx:
-        tx.execute(text("select pg_terminate_backend(:pid, 10000)"), {"pid": mine})
+        tx.execute(text("select pg_terminate_backend(:pid, 120000)"), {"pid": mine})
     other.close()
     with hub.stores.ledger.read() as tx:
         assert tx.execute(text("select pg_backend_pid()")).scalar_one() != mine

@@ -17,7 +17,7 @@ def test_a_hub_that_is_tortured_for_a_moment_loses_nothing() -> None:
         asked,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
         env={**os.environ, "METERHUB_MISHAPS": ""},
     )

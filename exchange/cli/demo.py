@@ -3,14 +3,13 @@
 import asyncio
 import multiprocessing
 import shutil
-import socket
 import sys
 import threading
 import time as stopwatch
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -89,8 +88,11 @@ class _Demo:
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as partners:
             self.partners = partners
             with _opened(self.home, self.clock(CNP, 1, time(3, 10))) as hub:
-                self.hub = hub
-                self.say("the hub", f"opens its doors on 127.0.0.1:{hub.doors.port}")
+                self.hub, self.port = hub, hub.doors.port
+                sample_partners.renew(
+                    self.home, self.host_keys, replace(hub.stores.settings.sftp, port=self.port)
+                )
+                self.say("the hub", f"opens its doors on 127.0.0.1:{self.port}")
                 self.morning()
                 self.new_readings()
                 self.deadline()
@@ -105,10 +107,9 @@ class _Demo:
     def prepare(self) -> None:
         """A home with sample partners, and the files that its EDCs will send."""
         self.home.lay_out()
-        self.port = _free_port()
-        files.write(self.home.settings_file, f"[sftp]\nport = {self.port}\n".encode())
-        made = keys.make_host_keys(self.home.host_keys)
-        sample_partners.bring(self.home, made, settings.load(self.home.root).sftp)
+        files.write(self.home.settings_file, b"[sftp]\nport = 0\n")
+        self.host_keys = keys.make_host_keys(self.home.host_keys)
+        sample_partners.bring(self.home, self.host_keys, settings.load(self.home.root).sftp)
         log_setup.configure(self.home, settings.load(self.home.root), console=False)
         each = f"{self.night.accounts:,} accounts each, {self.night.bucket:,} in a bucket"
         self.say(
@@ -328,13 +329,6 @@ def _opened(home: Home, clock: RunningClock) -> Iterator[Hub]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _from_here(path: Path) -> str:

@@ -13,7 +13,8 @@ import paramiko
 from isal import igzip
 
 _FINAL = re.compile(r"\.(accepted|partial|rejected|duplicate)\.json$")
-_PATIENCE = 60.0  # seconds that a receipt may take
+_PATIENCE = 300.0  # seconds that a receipt may take
+_SLOW = 60.0  # seconds that a busy hub may take to answer at the door
 _LOOK_AGAIN = 0.1
 
 
@@ -35,6 +36,8 @@ class Client:
                 self.port,
                 self.login,
                 key_filename=str(self.keys / self.login),
+                banner_timeout=_SLOW,
+                auth_timeout=_SLOW,
                 allow_agent=False,
                 look_for_keys=False,
             )

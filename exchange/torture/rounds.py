@@ -1,5 +1,6 @@
 """One round after the other: a while of harm under traffic, then peace, and then all of it is judged."""
 
+import os
 import socket
 import time
 from collections import Counter
@@ -34,7 +35,7 @@ BEGINS = datetime(2013, 9, 10, 14, tzinfo=UTC)  # what the hub's clock shows at 
 _BEHIND = timedelta(hours=1)  # EDCs date a sync as of then: never of a day that the hub may not have come to
 _LIVES = (1.0, 8.0)  # seconds that a hub is given
 _HARM = (0.1, 0.6)  # between two blows
-_PATIENCE = 90.0  # seconds in which a hub that is left in peace takes in what was under way
+_PATIENCE = 300.0  # seconds in which a hub that is left in peace takes in what was under way
 _SWEEPS = 30
 
 
@@ -54,7 +55,8 @@ class Torture:
         )
         self.rounds = 0
         self.heads: list[Head] = []  # of the chain, after each round
-        self.port = _free_port()
+        self.host = _own_address()
+        self.port = _free_port(self.host)
         self.keys = home.parent / f"{home.name}.keys"
         self._lay_out()
         self.traffic = Traffic(self.world, self._client, seed=seed, today=self._today)
@@ -133,13 +135,14 @@ class Torture:
         return (self.watch.shown() - _BEHIND).astimezone(ZoneInfo(ZONES[0])).date()
 
     def _client(self, login: str) -> Client:
-        return Client(login=login, host="127.0.0.1", port=self.port, keys=self.keys)
+        return Client(login=login, host=self.host, port=self.port, keys=self.keys)
 
     def _lay_out(self) -> None:
         self.home.lay_out()
         ledger = f'database_url = "{self.tormentor.server.url}"\n' if self.tormentor.server else ""
         text = (
-            f"workers = 2\n{ledger}[sftp]\nport = {self.port}\nban_score = 0\n[sync]\nbrake = 1.0\n"
+            f'workers = 2\n{ledger}[sftp]\nhost = "{self.host}"\nport = {self.port}\nban_score = 0\n'
+            "[sync]\nbrake = 1.0\n"
             f"[publish]\nevery_minutes = 1\n[storage]\nmin_free_bytes = {8 << 20 if self.tormentor.disk else 0}\n"
         )
         files.write(self.home.settings_file, text.encode())
@@ -151,7 +154,7 @@ class Torture:
                 id=one.id, role=one.role, name=one.id.upper(), duns=one.duns, zone=one.zone, keys=[public]
             )
             files.write(self.home.partners / f"{one.id}.toml", file.encode())
-        known = "".join(f"[127.0.0.1]:{self.port} {one.public}\n" for one in host_keys)
+        known = "".join(f"[{self.host}]:{self.port} {one.public}\n" for one in host_keys)
         logins = [one.id for one in (*self.world.edcs, *self.world.egss)]
         keys_of(self.keys, logins, key.export_private_key("openssh").decode(), known)
 
@@ -163,8 +166,14 @@ def _is_open(stores: Stores) -> bool:
         return bool(under_way or syncs.in_state(tx, *pipeline.UNSETTLED) or failures.parked(tx))
 
 
-def _free_port() -> int:
+def _own_address() -> str:
+    """One of this machine's, where nobody else takes the port while the hub is down."""
+    low, high = os.getpid() & 0xFF, os.getpid() >> 8 & 0xFFFF
+    return f"127.{1 + (high >> 8) % 254}.{high & 0xFF}.{1 + low % 254}"
+
+
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
