@@ -8,12 +8,13 @@ import pytest
 from hypothesis import settings
 
 from config.home import Home
-from hub_fixtures import Hub, morning
+from hub_fixtures import LONG, Hub, morning
 
 DAY = date(2013, 9, 2)
 
-# Machines are shared: how long an example takes says nothing about what it shows.
-settings.register_profile("hub", deadline=None)
+# Machines are shared: how long an example takes says nothing about what it shows. Examples are the same in each run,
+# so that a change is judged by what it changed; a long run draws new ones.
+settings.register_profile("hub", deadline=None, derandomize=not LONG)
 settings.load_profile("hub")
 
 

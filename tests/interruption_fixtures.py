@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection, event, select
 
 from config.home import Home
-from hub_fixtures import CNP, LONG, Hub
+from hub_fixtures import CNP, LONG, PATIENCE, Hub
 from jobs_fixtures import found, manifests_of
 from schemas import tables
 from schemas.sample import EGSS
@@ -87,7 +87,7 @@ def deaths(hub: Hub, work: Callable[[Hub], None], into: Path) -> Iterator[Hub]:
         shutil.copytree(hub.home.root, root)
         child = FORKS.Process(target=act, args=(root, hub.now, work, dies_at))
         child.start()
-        child.join(60)
+        child.join(PATIENCE)
         assert child.exitcode in {0, DIED}, f"at {dies_at}: {child.exitcode}"
         if dies_at and child.exitcode == 0:
             return

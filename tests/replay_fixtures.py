@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from config.home import Home
-from hub_fixtures import CNP, PPL, Hub
+from hub_fixtures import CNP, PATIENCE, PPL, Hub
 from interruption_fixtures import FORKS, act
 from jobs.replay.compare import Difference
 from jobs.replay.day import replay
@@ -113,7 +113,7 @@ def killed_in_the_middle(hub: Hub, day: date, moment: int) -> Hub:
     hub.close()
     child = FORKS.Process(target=act, args=(hub.home.root, hub.now, a_switch, moment))
     child.start()
-    child.join(60)
+    child.join(PATIENCE)
     up_again = Hub(Home(hub.home.root), hub.now + timedelta(minutes=15), fresh=False)
     up_again.restart()
     up_again.sweep()

@@ -31,7 +31,7 @@ def _python(*options: str, here: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *options]
     environment = {"PYTHONPATH": f"{BENCH.parents[1]}:{BENCH}", "PATH": os.environ["PATH"]}
     return subprocess.run(
-        command, cwd=here, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=here, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
 
 

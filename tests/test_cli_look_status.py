@@ -19,7 +19,7 @@ import pytest
 
 from exchange import lock, tonight
 from exchange.cli.options import NOW
-from hub_fixtures import CNP, PPL, Hub, partner_text
+from hub_fixtures import CNP, PATIENCE, PPL, Hub, partner_text
 from jobs.steps import arrive
 from jobs_fixtures import CHAMPION, KEYSTONE, STRANGER_DUNS, Cut, interval_name, local, lse, send, send_sync
 from look_fixtures import DAY, Desk, on_a_terminal, read
@@ -453,7 +453,7 @@ def test_watching_shows_what_changes_until_it_is_stopped(only_cnp: Hub) -> None:
             send(hub, *cuts("1001", "1002"))
             _until(screen, "2 of 4")
             watching.send_signal(signal.SIGINT)
-            assert watching.wait(30) == 0
+            assert watching.wait(PATIENCE) == 0
         finally:
             watching.kill()
             os.close(screen)
@@ -462,7 +462,7 @@ def test_watching_shows_what_changes_until_it_is_stopped(only_cnp: Hub) -> None:
 def _until(screen: int, words: str) -> None:
     """Read a terminal until it has shown some words."""
     seen = b""
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while words.encode() not in seen:
         assert time.monotonic() < until, seen.decode(errors="replace")
         if select.select([screen], [], [], 1.0)[0]:

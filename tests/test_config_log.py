@@ -15,6 +15,7 @@ import structlog
 from config import log
 from config.home import Home
 from config.settings import Level, Log, Settings
+from hub_fixtures import PATIENCE
 from schemas.event import EVENTS
 
 
@@ -62,7 +63,7 @@ def test_several_processes_write_whole_lines_into_one_file(home: Home) -> None:
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(PATIENCE)
         assert writer.exitcode == 0
     seen = [(event["writer"], event["partners"]) for event in _events(home)]
     assert sorted(seen) == [(writer, number) for writer in range(3) for number in range(300)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from hub_fixtures import CNP, PPL, Hub, morning
+from hub_fixtures import CNP, PATIENCE, PPL, Hub, morning
 from interruption_fixtures import DIED, FORKS
 from jobs import pipeline, tasks
 from jobs.clock import StandingClock
@@ -94,7 +94,7 @@ def cut_off(hub: Hub, drop: Drop, *, orderly: bool = False) -> None:
     """A process takes the drop in hand and is gone."""
     child = FORKS.Process(target=_die_with, args=(hub.home.root, f"drop:{drop.id}", orderly))
     child.start()
-    child.join(60)
+    child.join(PATIENCE)
     assert child.exitcode == DIED
 
 
@@ -127,14 +127,14 @@ def test_only_the_drop_whose_worker_died_is_to_blame_and_not_those_beside_it(hub
     done: list[Done] = []
     hub.stores.home.settings_file.write_text("workers = 2\n")
     hub.restart()
-    hub.schedule.stop(seconds=10)
+    hub.schedule.stop(seconds=PATIENCE)
     hub.schedule = Schedule(hub.stores, StandingClock(hub.now), told=done.append)
     one, other = arrived(hub, "A"), arrived(hub, "B")
     with hub.stores.ledger.write():
         # Both are begun, each by a worker of its own, and wait for the ledger.
         hub.schedule.wake(one.id)
         hub.schedule.wake(other.id)
-    hub.schedule.settle_down(seconds=60)
+    hub.schedule.settle_down(seconds=PATIENCE)
     assert [hub.drop(drop.id).outcome for drop in (one, other)] == [Outcome.ACCEPTED] * 2
     executor: Any = hub.schedule._executor
     first, second = list(executor._processes.values())
@@ -145,7 +145,7 @@ def test_only_the_drop_whose_worker_died_is_to_blame_and_not_those_beside_it(hub
     os.kill(first.pid, signal.SIGKILL)
     third = arrived(hub, "C")
     hub.schedule.wake(third.id)
-    hub.schedule.settle_down(seconds=60)
+    hub.schedule.settle_down(seconds=PATIENCE)
     hub.schedule.sweep(to_the_end=True)
     assert hub.drop(third.id).outcome is Outcome.ACCEPTED
     assert attempts.take_back(stores=hub.stores, now=hub.now) == ["drop:X"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from config import partners
-from hub_fixtures import CNP, LONG, Hub
+from hub_fixtures import CNP, LONG, PATIENCE, Hub
 from interruption_fixtures import FORKS, act, deaths, holds
 from jobs.proofs import home as proofs
 from jobs.proofs.place import Place
@@ -240,13 +240,13 @@ def test_several_processes_that_die_again_and_again_do_all_the_work_once(hub: Hu
     children: list[Any] = []
     for _ in range(200 if LONG else 12):
         if len(children) == 3:
-            children.pop(0).join(60)
+            children.pop(0).join(PATIENCE)
         dies_at = draw.randint(2, 60)
         child = FORKS.Process(target=act, args=(hub.home.root, hub.now, sweep, dies_at))
         child.start()
         children.append(child)
     for child in children:
-        child.join(60)
+        child.join(PATIENCE)
     hub.open()
     for _ in range(3):
         hub.sweep()

@@ -20,7 +20,7 @@ from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from config.home import Home
-from hub_fixtures import CNP, Hub, morning
+from hub_fixtures import CNP, PATIENCE, Hub, morning
 from interruption_fixtures import FORKS
 from jobs import pipeline
 from jobs.stores import ledger as ledger_store
@@ -87,7 +87,7 @@ def test_processes_that_open_a_new_ledger_at_once_build_it_once(tmp_path: Path) 
     for child in children:
         child.start()
     for child in children:
-        child.join(60)
+        child.join(PATIENCE)
     assert [child.exitcode for child in children] == [0] * 4
 
 

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from config.home import Home
-from hub_fixtures import CNP, LONG, Hub, morning
+from hub_fixtures import CNP, LONG, PATIENCE, Hub, morning
 from interruption_fixtures import FORKS
 from jobs import pipeline
 from jobs.stores import mishaps
@@ -98,7 +98,7 @@ def test_the_power_is_cut_at_every_point_of_writing_and_each_drop_is_loaded_and_
         planned = f"told={told} *=cut@{at}"
         child = FORKS.Process(target=struck, args=(hub.home.root, hub.now, number, planned))
         child.start()
-        child.join(60)
+        child.join(PATIENCE)
         assert child.exitcode in {0, -signal.SIGKILL}
         whole = child.exitcode == 0
         pipeline.take_up(stores=hub.stores, now=hub.now)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.home import Home
-from hub_fixtures import CNP, LONG, Hub
+from hub_fixtures import CNP, LONG, PATIENCE, Hub
 from interruption_fixtures import FORKS
 from jobs import pipeline
 from jobs.clock import StandingClock
@@ -310,7 +310,7 @@ def test_processes_that_sweep_one_home_at_once_load_each_drop_once(hub: Hub) -> 
     for child in children:
         child.start()
     for child in children:
-        child.join(60)
+        child.join(PATIENCE)
         assert child.exitcode == 0
     hub.sweep()  # a drop that one had claimed as another passed it by
     assert {hub.drop(drop.id).stage for drop in arrived} == {Stage.LOADED}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub_fixtures import PATIENCE
 from interruption_fixtures import FORKS
 from schemas import packing
 from schemas.fault import Fault
@@ -73,7 +74,7 @@ def _unpack_a_bomb() -> None:
 def test_a_bomb_is_counted_and_not_held() -> None:
     child = FORKS.Process(target=_unpack_a_bomb)
     child.start()
-    child.join(60)
+    child.join(PATIENCE)
     assert child.exitcode == 0
 
 
