@@ -94,7 +94,7 @@ def test_duckdb_writes_the_lse_that_the_hub_writes(tmp_path: Path) -> None:
     pq.write_table(blocks, tmp_path / "lake.parquet")
     command = (
         "import peers; from pathlib import Path; "
-        f"peers.string_agg(Path('lake.parquet'), Path('roster.parquet'), "
+        f"peers.string_agg([Path('lake.parquet')], Path('roster.parquet'), "
         f"{ {egs.duns: egs.id for egs in night.egss} }, Path('out'))"
     )
     ran = _python("-c", command, here=tmp_path)

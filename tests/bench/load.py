@@ -15,7 +15,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -63,7 +63,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """An executor of one process."""
+    """An executor; of one process, where nothing else is said."""
 
     pool: Executor
 
@@ -74,6 +74,22 @@ class Worker:
         answer = self.pool.submit(task, *given).result()
         wall = time.perf_counter() - began
         return answer, Took(wall=wall, cpu=self.pool.submit(spent).result() - before)
+
+    def does_all(self, task: Callable[..., Any], given: Iterable[tuple[Any, ...]]) -> Took:
+        """Do it to each, as many at a time as it has processes, and say how long all took."""
+        before = self._spent_by_all()
+        began = time.perf_counter()
+        for answer in [self.pool.submit(task, *each) for each in given]:
+            answer.result()
+        wall = time.perf_counter() - began
+        return Took(wall=wall, cpu=self._spent_by_all() - before)
+
+    def _spent_by_all(self) -> float:
+        stats = [
+            Path(f"/proc/{pid}/stat").read_text() for pid in getattr(self.pool, "_processes", None) or ()
+        ]
+        ticks = sum(int(field) for stat in stats for field in stat.rpartition(")")[2].split()[11:13])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def peak(self) -> int:
         """The most memory that its process has held so far, in MiB."""
@@ -123,6 +139,21 @@ class BenchHub:
             raise SystemExit(f"{file.name}: {receipt}")
         return Took(wall=before + took.wall, cpu=took.cpu)
 
+    def takes_all(self, files: Sequence[SampleFile], *, at: datetime) -> Took:
+        """A night's files, whole in inbound/ at once, by all workers that load."""
+        for file in files:
+            self.stores.mailboxes.part(file.edc, file.name).write_bytes(file.content)
+        os.sync()
+        ends = (arrive.ended(file.edc, file.name, stores=self.stores, now=at) for file in files)
+        took = self.loader.does_all(
+            tasks.advance, ((self.home.root, drop.id, StandingClock(at)) for drop in ends)
+        )
+        receipts = self.stores.mailboxes.folder(EDC.id, "receipts")
+        for file in files:
+            if not any(receipts.glob(f"{file.name}.*.{Outcome.ACCEPTED}.json")):
+                raise SystemExit(f"{file.name} was not accepted")
+        return took
+
     def publishes(self, *, at: datetime) -> Took:
         """What was loaded goes to its EGSs."""
         os.sync()
@@ -144,6 +175,20 @@ def bare_loads(file: SampleFile, worker: Worker, folder: Path) -> Took:
     os.sync()
     _, took = worker.does(bare.load, source, out)
     source.unlink()
+    shutil.rmtree(out)
+    return took
+
+
+def bare_loads_all(files: Sequence[SampleFile], worker: Worker, folder: Path) -> Took:
+    """The bare script, with as many processes as its worker has."""
+    sources, out = [folder / file.name for file in files], folder / "out"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source, file in zip(sources, files, strict=True):
+        source.write_bytes(file.content)
+    os.sync()
+    took = worker.does_all(bare.load, ((source, out) for source in sources))
+    for source in sources:
+        source.unlink()
     shutil.rmtree(out)
     return took
 

@@ -123,13 +123,13 @@ def frames(source: Path, out: Path) -> None:
     ).sort("account").sink_parquet(out, compression="zstd", row_group_size=5_000)
 
 
-def string_agg(lake_file: Path, roster: Path, egss: Mapping[str, str], out: Path) -> int:
+def string_agg(lake_files: Sequence[Path], roster: Path, egss: Mapping[str, str], out: Path) -> int:
     """DuckDB: the LSE text of each EGS (`egss`: DUNS → id), packed as the hub packs it. How many bytes."""
     names = pa.table({"duns": list(egss), "egs": list(egss.values())})
     second = ", ".join("'01'" if name == "_unit" else name for name in HEAD)
     question = f"""
         with mine as (
-            select egs, blocks.* from read_parquet('{lake_file}') blocks
+            select egs, blocks.* from read_parquet({[str(file) for file in lake_files]}) blocks
             join (select distinct account, egs_duns from read_parquet('{roster}')) using (account)
             join names on egs_duns = duns
         ), texts as (

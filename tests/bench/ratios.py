@@ -2,9 +2,10 @@
 
     python tests/bench/ratios.py --only night --runs 3
 
-Groups of lines: a night, uploads, the doors, syncs, questions, and three years in the ledger. Each run of the night has a day of its own: a sync, a bucket, its publication to a hundred EGSs and a
-replacement. The hub and its peers take turns, on the same bytes and the same disk, each in a process that
-has warmed up. A ratio is the median of the runs' ratios: 0.5 is half the peer's time.
+Groups of lines: a night, uploads, the doors, syncs, questions, and three years in the ledger. Each run of the
+night has a day of its own: a sync, a bucket or several, their publication to a hundred EGSs and a replacement.
+The hub and its peers take turns, on the same bytes and the same disk, each in a process that has warmed up. A
+ratio is the median of the runs' ratios: 0.5 is half the peer's time.
 """
 
 import json
@@ -47,22 +48,22 @@ EDC = EDCS[0]
 FIRST_DAY = date(2013, 9, 1)
 CROWD = tuple(Egs(id=f"egs{k:03}", name=f"Supplier {k:03}", duns=f"{600_000_000 + k}") for k in range(100))
 REPLACED = 5_000
+BUCKETS = 6  # of a night that two workers load
 
 
-def night(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
+def one_bucket(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
     """Loading, a sync, publishing and replacing. The first day warms up and does not count."""
     recipe = Night(
         day=FIRST_DAY, edcs=(EDC,), egss=CROWD, accounts=accounts, bucket=accounts, net_metered=0.0
     )
     bucket = "load a bucket, to its final receipt"
     lines = {
-        "bare": Pair(what=bucket, peer="bare script", at_most=1.3),
+        "bare": Pair(what=bucket, peer="bare script", at_most=load.LIMIT),
         "padded": Pair(what=bucket, peer="DuckDB, null padding", at_most=1 / 4),
         "lines": Pair(what=bucket, peer="DuckDB, as well as we can"),
         "frames": Pair(what=bucket, peer="Polars", at_most=1 / 3),
         "sync": Pair(what="a sync of as many rows, to its report", peer="pyarrow: read, sort, write"),
-        "loading": Pair(what="publish it to 100 EGSs", peer="the hub's own load of it", at_most=1.25),
-        "agg": Pair(what="publish it to 100 EGSs", peer="DuckDB, string_agg", at_most=1 / 3),
+        "loading": Pair(what="publish it to 100 EGSs", peer="the hub's own load of it"),
         "replace": Pair(what=f"replace {REPLACED:,} account-days, to the receipt", peer="bare script"),
     }
     hub = BenchHub(folder / "hub", CROWD)
@@ -93,11 +94,8 @@ def night(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
             lines[key].hub.extend(took)
         lines["bare"].hub.extend(took)
 
-        published = hub.publishes(at=at)
-        for key in ("loading", "agg"):
-            lines[key].hub.append(published)
+        lines["loading"].hub.append(hub.publishes(at=at))
         lines["loading"].other.extend(took)
-        beside("agg", peers.string_agg, *_lake_and_roster(hub), _by_duns(), others / "outbound")
 
         again = today.replacement(EDC, accounts=min(REPLACED, accounts))
         lines["replace"].hub.append(hub.takes(again, hub.loader, at=at))
@@ -112,17 +110,56 @@ def night(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
     return list(lines.values())
 
 
+def whole_night(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
+    """Several buckets by two workers, and their publication: what a night consists of. The first does not count."""
+    loading = f"load a night of {BUCKETS} buckets, by two workers"
+    publishing = "publish that night to 100 EGSs"
+    lines = {
+        "bare": Pair(what=loading, peer="bare script, by two workers", at_most=1.3),
+        "loading": Pair(what=publishing, peer="the hub's own load of it", at_most=1.25),
+        "agg": Pair(what=publishing, peer="DuckDB, string_agg", at_most=1 / 3),
+    }
+    hub = BenchHub(folder / "whole", CROWD, workers=2)
+    script = Worker(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver")))
+    for run in range(runs + 1):
+        day = FIRST_DAY + timedelta(days=run)
+        at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC) + timedelta(days=1)
+        size = {"accounts": BUCKETS * accounts, "bucket": accounts}
+        today = Night(day=day, edcs=(EDC,), egss=CROWD, net_metered=0.0, **size)
+        for part in today.sync(EDC):
+            hub.takes(part, hub.other, at=at)
+        files = [today.bucket_of(EDC, number) for number in range(BUCKETS)]
+        took = [hub.takes_all(files, at=at)] if run % 2 else []
+        lines["bare"].other.append(load.bare_loads_all(files, script, folder / "bare"))
+        took = took or [hub.takes_all(files, at=at)]
+        lines["bare"].hub.extend(took)
+        lines["loading"].other.extend(took)
+
+        published = hub.publishes(at=at)
+        for key in ("loading", "agg"):
+            lines[key].hub.append(published)
+        lake_and_roster = _lake_and_roster(hub, BUCKETS)
+        lines["agg"].other.append(
+            script.does_all(peers.string_agg, [(*lake_and_roster, _by_duns(), folder / "agg")])
+        )
+    hub.close()
+    script.pool.shutdown()
+    for line in lines.values():
+        del line.hub[:1], line.other[:1]
+    return list(lines.values())
+
+
 def _by_duns() -> dict[str, str]:
     return {egs.duns: egs.id for egs in CROWD}
 
 
-def _lake_and_roster(hub: BenchHub) -> tuple[Path, Path]:
-    """The lake file that was loaded last, and the roster in force."""
+def _lake_and_roster(hub: BenchHub, last: int) -> tuple[list[Path], Path]:
+    """The lake files that were loaded last, and the roster in force."""
     with hub.stores.ledger.read() as tx:
-        path = loads.paths(tx, kind="usage")[-1]
+        paths = loads.paths(tx, kind="usage")[-last:]
         sync = syncs.in_force(tx, EDC.id)
     assert sync is not None
-    return hub.stores.lake.root / path, hub.stores.lake.root / sync.path
+    return [hub.stores.lake.root / path for path in paths], hub.stores.lake.root / sync.path
 
 
 # ── Questions ──────────────────────────────────────────────────────────────────────────────────────
@@ -207,6 +244,13 @@ def _timed(work: Callable[[], int]) -> Took:
 
 
 # ── The answer ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def night(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
+    return [
+        *one_bucket(folder, accounts=accounts, runs=runs),
+        *whole_night(folder, accounts=accounts, runs=runs),
+    ]
 
 
 def by_sftp(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
