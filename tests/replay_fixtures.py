@@ -1,7 +1,9 @@
 """A small year of nights, and how a day of it is done again."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from config.home import Home
@@ -107,11 +109,14 @@ def _collect(hub: Hub, number: int) -> None:
             collect.collect(reading, stores=hub.stores)
 
 
-def killed_in_the_middle(hub: Hub, day: date, moment: int) -> Hub:
-    """A process that loads, switches and publishes dies at its n-th change; the hub is taken up again."""
+def killed_in_the_middle(hub: Hub, day: date, number: int, moment: int) -> Hub:
+    """On the morning before the night of that number, a process that loads, switches and publishes dies at its
+    n-th change; the hub is taken up again.
+    """
     hub.at(local(CNP, day + timedelta(days=1), 12))
     hub.close()
-    child = FORKS.Process(target=act, args=(hub.home.root, hub.now, a_switch, moment))
+    work = partial(a_switch, day=day, number=number)
+    child = FORKS.Process(target=act, args=(hub.home.root, hub.now, work, moment))
     child.start()
     child.join(PATIENCE)
     up_again = Hub(Home(hub.home.root), hub.now + timedelta(minutes=15), fresh=False)
@@ -120,10 +125,15 @@ def killed_in_the_middle(hub: Hub, day: date, moment: int) -> Hub:
     return up_again
 
 
-def a_switch(hub: Hub) -> None:
-    day = hub.now.astimezone(CNP.zone).date() - timedelta(days=1)
+def a_switch(hub: Hub, *, day: date, number: int) -> None:
+    """A replacement is loaded, and two accounts go to another EGS: what held them is withdrawn and written again."""
+    before = number - number % 2  # whose roster is in force
+    rows = [
+        replace(row, duns=KEYSTONE.duns) if row.account in {"100", "105"} else row
+        for row in _roster(before, CNP)
+    ]
     send(hub, Cut(account="104", day=day, wh=77, stamp=_stamp(day, 12)))
-    send_sync(hub, [Row(account=one, duns=KEYSTONE.duns) for one in ACCOUNTS], as_of=day + timedelta(days=1))
+    send_sync(hub, rows, as_of=day + timedelta(days=1))
     hub.sweep()
 
 

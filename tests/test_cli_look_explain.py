@@ -1,15 +1,17 @@
 """`meterhub explain`: the whole story of a drop, a file, a sync, a publication or an account."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from hub_fixtures import Hub, morning
 from jobs.steps import arrive
 from jobs_fixtures import CHAMPION, Cut, send, send_sync
-from look_fixtures import DAY, Desk, Told, told_once
+from look_fixtures import DAY, Desk, Told, on_a_terminal, told_once
 from schemas.receipt import manifest_name
 
 
@@ -73,8 +75,8 @@ def test_a_drop_is_told_to_people_as_a_timeline(desk: Desk, told: Told) -> None:
         f"{told.bucket.id} is {told.bucket.name}, which cnp sent: 6 blocks of it loaded, "
         "1 account unknown when it was loaded.\n"
     )
-    assert "2013-09-03 10:00:00   drop.arrived" in said
-    assert "2 blocks of it laid before champion" in said
+    assert "2013-09-03  (UTC)\n  10:00:00  ● a whole upload of an agreed name is in\n" in said
+    assert "  10:05:00  ● 2 blocks of it laid before champion\n" in said
     assert "Where its blocks went" in said
 
 
@@ -211,6 +213,147 @@ def test_an_account_is_told_with_its_versions_and_who_was_given_which(desk: Desk
         (1, "champion", "withdrawn", True),
         (2, "champion", "laid-out", False),
     ]
+
+
+def test_a_version_names_the_line_of_the_file_on_which_its_block_begins(desk: Desk, told: Told) -> None:
+    (version,) = story(desk, "1003")["versions"]
+    content = told.hub.stores.archive.read(told.bucket.sha256).decode().splitlines()
+    assert (version["file"], version["line"]) == (told.bucket.name, 11)
+    assert content[version["line"] - 1].startswith("00000001,1003,4,20130902")
+    assert (version["intervals"], version["estimated"], version["kwh"]) == (96, 96, 28.8)
+
+
+def test_a_day_is_held_to_the_archived_bytes(desk: Desk, told: Told) -> None:
+    first, second = story(desk, "1001", "--day", str(DAY))["versions"]
+    assert (first["archive"], first["archived_kwh"]) == ("agrees", 9.6)
+    assert first["archived_row"] == "00000001,1001,4,20130902000000,20130902235959,Y,N"
+    assert (second["archive"], second["archived_kwh"]) == ("agrees", 14.4)
+    assert desk.ask("explain", "1001", "--day", "2013-09-01").out.count("came") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace(b"0.100,A", b"0.101,A", 1), "other bytes than came"),
+        (None, "lost"),
+    ],
+    ids=["changed", "lost"],
+)
+def test_archived_bytes_that_are_not_those_that_came_prove_nothing(
+    hub: Hub, capsys: Any, monkeypatch: Any, change: Callable[[bytes], bytes] | None, said: str
+) -> None:
+    drop = send(hub, Cut(account="7", day=DAY))
+    path = hub.stores.archive.path(drop.sha256)
+    assert path is not None
+    content = hub.stores.archive.read(drop.sha256)
+    path.unlink()
+    if change is not None:
+        path.with_suffix("").write_bytes(change(content))
+    (version,) = story(Desk(hub, capsys, monkeypatch), "7", "--day", str(DAY))["versions"]
+    assert version["archive"].startswith(said)
+    assert (version["archived_row"], version["archived_kwh"]) == (None, None)
+
+
+def test_a_lake_file_that_says_other_than_the_archive_is_told(
+    hub: Hub, capsys: Any, monkeypatch: Any
+) -> None:
+    send(hub, Cut(account="7", day=DAY))
+    (path,) = hub.stores.lake.root.glob("usage/*/*.parquet")
+    rows = pq.ParquetFile(path).read()
+    place = rows.schema.get_field_index("wh_total")
+    path.chmod(0o644)
+    pq.write_table(rows.set_column(place, rows.schema.field(place), [[9_601]]), path)
+    (version,) = story(Desk(hub, capsys, monkeypatch), "7", "--day", str(DAY))["versions"]
+    assert (version["archive"], version["archived_kwh"]) == ("another wh_total than in the lake", 9.6)
+
+
+def test_who_was_of_record_is_told_with_the_sync_that_said_so(desk: Desk) -> None:
+    def told(account: str) -> list[tuple[str, ...]]:
+        rows = story(desk, account, "--edc", "cnp")["of_record_since"]
+        return [(row["words"].partition(",")[0], row["since"], row["until"], row["sync"]) for row in rows]
+
+    until = "2013-09-04T06:35:00Z"
+    assert told("1002") == [
+        ("champion", "2013-09-03T10:00:00Z", until, "S130903-cnp-1"),
+        ("bluebonnet", until, None, "S130904-cnp-1"),
+    ]
+    assert [row[0] for row in told("1005")] == [
+        "nobody: the sync in force does not name the account (suspense)",
+        "champion",
+    ]
+    (one,) = story(desk, "1001")["of_record_since"]
+    assert (one["syncs"], one["last_sync"], one["egs_start"]) == (2, "S130904-cnp-1", "2013-01-15")
+
+
+def test_a_supplier_that_starts_later_is_of_record_from_its_local_midnight(
+    hub: Hub, capsys: Any, monkeypatch: Any
+) -> None:
+    send_sync(hub, {"7": (CHAMPION.duns, date(2013, 9, 5))})
+    send(hub, Cut(account="7", day=DAY))
+    desk = Desk(hub, capsys, monkeypatch)
+    assert [row["words"][:10] for row in story(desk, "7")["of_record_since"]] == ["nobody yet"]
+    hub.on(days=3)
+    rows = story(desk, "7")["of_record_since"]
+    assert [(row["egs"], row["since"]) for row in rows] == [
+        (None, "2013-09-03T10:00:00Z"),
+        ("champion", "2013-09-05T05:00:00Z"),
+    ]
+
+
+def test_who_fetched_what_carried_an_account_is_told_with_key_address_and_bytes(
+    desk: Desk, told: Told
+) -> None:
+    file = told.hub.files("champion")[0]
+    first, _ = story(desk, "1001")["carried"]
+    (reading,) = first["collections"]
+    assert (first["publication"], first["sync"], first["withdrawn_by"]) == (
+        file.publication_id,
+        "S130903-cnp-1",
+        "S130904-cnp-1",
+    )
+    assert (reading["key_fingerprint"], reading["address"]) == ("SHA256:abc", "203.0.113.9")
+    assert (reading["bytes"], reading["of"], reading["whole"]) == (file.bytes, file.bytes, True)
+    broken = [one for one in story(desk, "1003")["timeline"] if one["event"] == "outbound.collected"]
+    assert [(one["words"][:20], one["whole"]) for one in broken] == [("bluebonnet broke off", False)]
+
+
+def test_as_known_at_an_instant_an_account_is_told_as_it_was_then(desk: Desk) -> None:
+    said = story(desk, "1002", "--as-known-at", "2013-09-03T10:10Z")
+    assert said["of_record"] == f"champion, DUNS {CHAMPION.duns}"
+    assert [row["state"] for row in said["carried"]] == ["laid-out"]
+    assert [row["until"] for row in said["of_record_since"]] == [None]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("1005", "--day", "2013-09-02"),
+        ("D130903-00002",),
+        ("957877905IntervalData20130903050500001.lse.gz",),
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_story_fits_80_columns(told: Told, words: tuple[str, ...]) -> None:
+    lines = on_a_terminal(told.hub, "explain", *words)
+    assert any(line.startswith("  10:05:0") for line in lines)
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_every_field_of_the_json_is_in_the_help(desk: Desk, told: Told) -> None:
+    said = desk.ask("explain", "--help").out
+    stories = [story(desk, "1001", "--day", str(DAY)), story(desk, "1005"), story(desk, told.bucket.id)]
+    stories += desk.ask("explain", "champion", "--day", str(DAY), "--json").json
+    line = desk.ask("explain", "champion", "--day", str(DAY), "--list", "--json", "--limit", "1").json
+    rows = [
+        one
+        for told_of in stories
+        for key in ("of_record_since", "versions", "carried", "held", "reasons")
+        for one in told_of.get(key, [])
+    ]
+    rows += [one for row in rows for one in row.get("collections", [])]
+    named = {name for row in (*rows, line) for name in row}
+    assert len(named) > 40
+    assert sorted(name for name in named if not re.search(rf"\b{name}\b", said)) == []
 
 
 @pytest.mark.parametrize(

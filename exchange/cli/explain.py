@@ -1,19 +1,28 @@
-"""`meterhub explain`: the whole story of a drop, a file, a sync, a publication or an account."""
+"""`meterhub explain`: the whole story of a drop, a file, a sync, a publication, an account, or an EGS's day."""
 
+import inspect
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 
 import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from exchange.cli import opened, options, show
+from config.errors import RefusedError
+from config.partners import Partner
+from exchange.cli import opened, options, show, timeline
 from exchange.cli.options import Asked
-from exchange.stories import accounts, search
-from exchange.stories.story import Moment, Section, Story
+from exchange.stories import accounts, search, supplied
+from exchange.stories.accounts import Span
+from exchange.stories.fields import FIELDS
+from exchange.stories.story import Story
+from exchange.stories.supplied import Supplied
+from jobs.stores.opened import Stores
+from jobs.stores.supply import REASONS
 
-_HASH = 64  # characters of a hash, of which people are shown the first twelve
+_LISTED = 50  # accounts of an EGS's day on a terminal, if nothing else is asked for
 
 
 @options.command(
@@ -22,9 +31,12 @@ _HASH = 64  # characters of a hash, of which people are shown the first twelve
     "meterhub explain 957877905IntervalData20130903041530001.lse",
     "meterhub explain 957877905IntervalData20130903101500001.lse.gz --egs champion",
     "meterhub explain 10443720000000001 --edc cnp --days 7",
+    "meterhub explain 10443720000000001 --day 2013-09-02",
     "meterhub explain S130903-cnp-1 --json",
+    "meterhub explain champion --day 2013-09-02",
+    "meterhub explain champion --day 2013-09-02 --list --reason missing --json",
 )
-@click.argument("subject", metavar="DROP|FILE|ACCOUNT")
+@click.argument("subject", metavar="DROP|FILE|ACCOUNT|EGS")
 @click.option("--edc", metavar="ID", help="Only what concerns this EDC.")
 @click.option("--egs", metavar="ID", help="Of an outbound file: only the one of this EGS.")
 @click.option(
@@ -34,17 +46,120 @@ _HASH = 64  # characters of a hash, of which people are shown the first twelve
     show_default=True,
     help="Of an account: how many usage days to tell of, the latest; 0: all.",
 )
-def command(asked: Asked, *, subject: str, edc: str | None, egs: str | None, days: int) -> None:
-    """The whole story, with times, of a drop, a file that came or went, or an account.
+@click.option(
+    "--day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Of an account: this usage day alone, held to the archived bytes. Of an EGS: which usage day.",
+)
+@click.option(
+    "--list", "each", is_flag=True, help="Of an EGS's day: account by account. With --json a line each."
+)
+@click.option(
+    "--reason", "reasons", multiple=True, type=click.Choice(list(REASONS)), metavar="REASON",
+    help="With --list: only accounts that are in or out for this reason; may be given several times.",
+)  # fmt: skip
+@click.option("--after", default="", metavar="ACCOUNT", help="With --list: only accounts behind this one.")
+@click.option(
+    "--limit", type=click.IntRange(min=0),
+    help=f"With --list: how many at most; 0: all. On a terminal {_LISTED}, else all, if not said.",
+)  # fmt: skip
+@options.AS_KNOWN_AT
+def command(
+    asked: Asked, *, subject: str, edc: str | None, egs: str | None, days: int, day: datetime | None, each: bool,
+    reasons: tuple[str, ...], after: str, limit: int | None, known_at: datetime | None,
+) -> None:  # fmt: skip
+    """The whole story, with times, of a drop, a file that came or went, an account, or an EGS's day.
 
-    A sync or a publication can be asked for by its id, too. Exit code 1 if nothing is called so.
+    A sync or a publication can be asked for by its id, too. Of an account: who was of record by which sync, each
+    version with the line of its file, who was given which and fetched it by which key from where. Of an EGS and a
+    usage day: why each account is in what it was given, or is not. Exit code 1 if nothing is called so.
     """
-    with opened.stores(asked) as stores:
+    now = known_at or asked.clock()
+    span = Span(days=days, day=day.date() if day else None)
+    wanted = _Wanted(each=each, reasons=reasons, after=after, limit=limit)
+    with opened.stores_of(asked, known_at) as stores:
         edcs = opened.edcs(stores, [edc] if edc else [])
-        found = search.find(subject, edcs=edcs, egs=egs or "", days=days, stores=stores, now=asked.clock())
+        supplier = next((one for one in stores.partners.current().egss if one.id == subject), None)
+        if supplier is not None:
+            _of_egs(asked, supplier, edcs, span.day, wanted, stores=stores, now=now)
+            return
+        if wanted.asks:
+            raise click.UsageError("--list, --reason, --after and --limit are of an EGS and a usage day")
+        found = search.find(subject, edcs=edcs, egs=egs or "", span=span, stores=stores, now=now)
     first = [_several(found)] if len(found) > 1 else []
     parts = (part for one in found for part in _shown(one))
     asked.show([one.as_json() for one in found], *first, *parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """Which accounts of an EGS's day are listed, if any are."""
+
+    each: bool
+    reasons: tuple[str, ...]
+    after: str
+    limit: int | None
+
+    @property
+    def asks(self) -> bool:
+        return self.each or bool(self.reasons) or bool(self.after) or self.limit is not None
+
+
+def _fields() -> str:
+    """What JSON holds, for the help."""
+    said = []
+    for kind, names in FIELDS.items():
+        listed = "\n".join(f"  {name}: {means}" for name, means in names.items())
+        said.append(f"\b\n{kind}:\n{listed}")
+    return "\n\n".join(said)
+
+
+command.help = f"""{inspect.cleandoc(command.help or "")}
+
+With --json, a list of stories: kind, subject and summary of each, its facts, its timeline (at, event, words and
+details), and these:
+
+{_fields()}
+"""
+
+
+def _of_egs(
+    asked: Asked, egs: Partner, edcs: Sequence[Partner], day: date | None, wanted: _Wanted, *, stores: Stores,
+    now: datetime,
+) -> None:  # fmt: skip
+    """An EGS's day, EDC by EDC; each account is said as soon as it is known."""
+    if day is None:
+        raise click.UsageError(f"of {egs.id}, which is an EGS, say which usage day: --day 2013-09-02")
+    found = []
+    for edc in edcs:
+        with supplied.told(egs, edc, day, stores=stores, now=now) as it:
+            if it is None:
+                continue
+            found.append(it.story)
+            if not asked.json:
+                asked.show(None, *_shown(it.story))
+            if wanted.asks:
+                _list(asked, it, wanted)
+    if not found:
+        there = ", ".join(one.id for one in edcs) or "any EDC"
+        words = f"nothing of {day} is loaded of {there}, and {egs.id} was given nothing of it"
+        raise RefusedError("nothing-of-that-day", words, "see what came with: meterhub drops")
+    if asked.json and not wanted.asks:
+        asked.show([one.as_json() for one in found])
+
+
+def _list(asked: Asked, it: Supplied, wanted: _Wanted) -> None:
+    most = wanted.limit if wanted.limit is not None else 0 if asked.json else _LISTED
+    account, count = "", 0
+    for row in it.listed(reasons=wanted.reasons, after=wanted.after, limit=most):
+        account, count = row["account"], count + 1
+        if asked.json:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        else:
+            which = f"{account:<22} {row['channel']:<2} {'in ' if row['in'] else 'out'}"
+            click.echo(f"{which} {row['reason']:<15} {supplied.proof(row)}".rstrip())
+    if most and count == most and not asked.json:
+        click.echo(f"The first {most:,}; what is behind: --after {account}")
 
 
 def _several(found: list[Story]) -> RenderableType:
@@ -57,51 +172,14 @@ def _several(found: list[Story]) -> RenderableType:
 
 def _first(one: Story, *keys: str) -> str:
     """The first of these facts that is one of the story's."""
-    return next((_text(one.facts[key]) for key in keys if key in one.facts), "")
+    return next((timeline.text(one.facts[key]) for key in keys if key in one.facts), "")
 
 
 def _shown(one: Story) -> Iterator[RenderableType]:
     yield Text(one.summary, "bold")
-    facts = [(key.replace("_", " "), _text(value)) for key, value in one.facts.items() if _says(value)]
-    yield show.table((one.kind.replace("-", " "), one.subject), facts)
+    yield timeline.facts(one.kind, one.subject, one.facts)
     if one.timeline:
-        yield show.table(("when (UTC)", "what", "", ""), (_moment(moment) for moment in one.timeline))
+        yield timeline.Timeline(one.timeline)
     for section in one.sections:
-        yield _table(section)
-
-
-def _moment(one: Moment) -> tuple[object, ...]:
-    details = ", ".join(
-        f"{key.replace('_', ' ')} {_text(value)}" for key, value in one.details.items() if _says(value)
-    )
-    return f"{show.instant(one.at)}", one.event, one.words, details
-
-
-def _table(section: Section) -> RenderableType:
-    title = f"{section.title} ({section.note})" if section.note else section.title
-    rows = [[_text(row.get(key)) for key in section.columns] for row in section.rows]
-    return show.table(tuple(section.columns.values()), rows, title=title)
-
-
-def _says(value: object) -> bool:
-    """Whether there is anything to show; a count of nothing is not."""
-    return value is False or value not in (None, "", [], {}, 0)
-
-
-def _text(value: Any) -> str:
-    """A value as people are shown it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.3f}"
-    if isinstance(value, list):
-        return ", ".join(_text(one) for one in value)
-    if isinstance(value, Mapping):
-        return json.dumps(value, ensure_ascii=False)
-    text = str(value)
-    is_hash = len(text) == _HASH and all(letter in "0123456789abcdef" for letter in text)
-    return f"{text[:12]}…" if is_hash else text
+        if section.key not in one.in_timeline:
+            yield timeline.Fitting(section)

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from exchange.stories import story
+from exchange.stories import given, story
 from exchange.stories.story import Moment, Section, Story
 from jobs.stores import layout
 from jobs.stores.ledger import events, loads, outbox
@@ -122,20 +122,7 @@ def _collected(collections: list[dict[str, Any]], file: OutboundFile) -> Section
             "whole": "whole",
             "key_fingerprint": "key",
         },
-        rows=[
-            {
-                "partner": row["partner"],
-                "began_at": receipt.instant(row["began_at"]),
-                "ended_at": receipt.instant(row["ended_at"]),
-                "address": row["address"],
-                "bytes": row["bytes"],
-                "of": file.bytes,
-                "whole": row["whole"],
-                "key_fingerprint": row["key_fingerprint"],
-                "session": row["session"],
-            }
-            for row in collections
-        ],
+        rows=[given.collected(row, file) for row in collections],
     )
 
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from config.errors import RefusedError
 from config.partners import Partner
 from exchange.stories import accounts, drops, outbound, syncs
+from exchange.stories.accounts import Span
 from exchange.stories.story import Story
 from jobs.stores.ledger import drops as drops_kept
 from jobs.stores.ledger import outbox, traces
@@ -24,7 +25,7 @@ _MANIFEST = ".manifest.json"
 
 
 def find(
-    subject: str, *, edcs: Sequence[Partner], egs: str = "", days: int, stores: Stores, now: datetime
+    subject: str, *, edcs: Sequence[Partner], egs: str = "", span: Span, stores: Stores, now: datetime
 ) -> list[Story]:
     """The stories of what is called so: one as a rule, several when a name was used more than once.
 
@@ -41,7 +42,7 @@ def find(
             "without --egs, all that is called so is told of",
         )
     for edc in edcs if not found else ():
-        story = accounts.tell(word, edc, days=days, stores=stores, now=now)
+        story = accounts.tell(word, edc, span=span, stores=stores, now=now)
         found += [story] if story is not None else []
     if not found:
         raise _unknown(word, edcs, stores=stores)

@@ -35,12 +35,13 @@ class Section:
 class Story:
     """The whole story of one thing."""
 
-    kind: str  # drop | outbound-file | sync | publication | account
+    kind: str  # drop | outbound-file | sync | publication | account | egs-day
     subject: str
     summary: str  # one sentence
     facts: Mapping[str, Any]
     timeline: Sequence[Moment] = ()
     sections: Sequence[Section] = ()
+    in_timeline: Sequence[str] = ()  # keys of sections all of which the timeline tells
 
     def as_json(self) -> dict[str, Any]:
         """The story as JSON holds it."""

@@ -154,7 +154,8 @@ def _last_circumstances(tx: Connection, until: int) -> str:
 def _withdrawn_since(tx: Connection, window: Window) -> list[Row]:
     """The outbound files that may be written again in the window."""
     file = tables.outbound_file
-    where = (file.c.edc == window.edc.id) & (file.c.withdrawn_at >= window.begin - timedelta(days=1))
+    since, until = window.begin - timedelta(days=1), window.end
+    where = (file.c.edc == window.edc.id) & file.c.withdrawn_at.between(since, until)
     return [dict(row) for row in tx.execute(select(file).where(where)).mappings()]
 
 

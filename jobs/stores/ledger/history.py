@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, select, true
 
 from schemas import tables
+from schemas.event import EVIDENCE
 
 Row = dict[str, Any]
 CHUNK = 2_000  # rows
+_NOT_ASKED = sorted(EVIDENCE - {"outbound.recorded"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,18 +54,18 @@ class Wanted:
 
 @dataclass(slots=True)
 class Later:
-    """What happened after the event: by event name, what each was about, in order."""
+    """What happened after the event: by event name, what each was about, in order. Without what tells of papers: no
+    row goes by that.
+    """
 
     until: Until
     events: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
-    of_subject: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def read(cls, tx: Connection, until: Until) -> "Later":
         later = cls(until)
-        for row in rows_of(tx, tables.event, until.later):
+        for row in rows_of(tx, tables.event, until.later & tables.event.c.name.not_in(_NOT_ASKED)):
             later.events[row["name"]].append(row)
-            later.of_subject[row["about"]].append(row)
         return later
 
     def about(self, *names: str) -> set[str]:
@@ -74,6 +76,17 @@ def rows_of(tx: Connection, table: Table, where: ColumnElement[bool]) -> Iterato
     query = select(table).where(where).order_by(*table.primary_key)
     for row in tx.execute(query.execution_options(yield_per=CHUNK)).mappings():
         yield dict(row)
+
+
+def known_by(tx: Connection, subjects: Collection[str], *, until: Until) -> set[str]:
+    """Of these subjects those about which there was an event already."""
+    event = tables.event
+    wanted = sorted(subjects)
+    found: set[str] = set()
+    for start in range(0, len(wanted), CHUNK):
+        where = event.c.about.in_(wanted[start : start + CHUNK]) & until.earlier
+        found.update(tx.execute(select(event.c.about).where(where).distinct()).scalars())
+    return found
 
 
 def events_about(tx: Connection, about: str, *, until: Until, kind: str) -> list[Row]:

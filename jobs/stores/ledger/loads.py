@@ -100,9 +100,10 @@ def by_ids(tx: Connection, wanted: list[int]) -> dict[int, LakeFile]:
     return found
 
 
-def holding(tx: Connection, account: str) -> list[LakeFile]:
-    """The files whose range of accounts includes this one."""
-    return _all(tx, (_file.c.account_low <= account) & (_file.c.account_high >= account))
+def holding(tx: Connection, account: str, *, edc: str, day: date | None = None) -> list[LakeFile]:
+    """The files of an EDC, of one usage day or of all, whose range of accounts includes this one."""
+    where = (_file.c.edc == edc) & (_file.c.account_low <= account) & (_file.c.account_high >= account)
+    return _all(tx, where if day is None else where & (_file.c.usage_date == day))
 
 
 def paths(tx: Connection, *, kind: str, where: ColumnElement[bool] | None = None) -> list[str]:

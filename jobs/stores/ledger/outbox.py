@@ -6,7 +6,20 @@ from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, literal, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    bindparam,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+    update,
+)
 
 from jobs.stores.ledger import events
 from schemas import ids, tables
@@ -250,6 +263,12 @@ def laid_out_since(tx: Connection, instant: datetime) -> list[OutboundFile]:
 def listed(tx: Connection, *, egs: str = "") -> list[OutboundFile]:
     """Outbound files by sequence: all, or an EGS's."""
     return _all(tx, _file.c.egs == egs if egs else true())
+
+
+def given_of(tx: Connection, *, egs: str, edc: str, day: date) -> list[OutboundFile]:
+    """The files that an EGS was given with blocks of an EDC's usage day, withdrawn ones among them, by sequence."""
+    of_day = cast(_file.c.usage_days, String).contains(f'"{day.isoformat()}"')
+    return _all(tx, (_file.c.egs == egs) & (_file.c.edc == edc) & (_file.c.state != "recorded") & of_day)
 
 
 def hold(tx: Connection, some: Iterable[pa.Table], *, edc: str, since: datetime) -> None:

@@ -162,6 +162,14 @@ def in_force_at(tx: Connection, edc: str, instant: datetime) -> Sync | None:
     return found[0] if found else None
 
 
+def that_ruled(tx: Connection, edc: str, *, since: datetime | None) -> list[Sync]:
+    """The syncs that were in force at any time since an instant, or ever, in the order they came to be."""
+    where = (_sync.c.edc == edc) & _sync.c.in_force_at.is_not(None)
+    if since is not None:
+        where &= _sync.c.superseded_at.is_(None) | (_sync.c.superseded_at > since)
+    return sorted(_all(tx, where), key=lambda sync: (sync.in_force_at, sync.id))
+
+
 def in_state(tx: Connection, *states: str) -> list[Sync]:
     """The syncs in any of these states, in the order they began."""
     return _all(tx, _sync.c.state.in_(states))

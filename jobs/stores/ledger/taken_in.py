@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, select, true
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
-from jobs.stores.ledger.history import Later, Row, Until, Wanted, events_about, rows_of
+from jobs.stores.ledger.history import Later, Row, Until, Wanted, events_about, known_by, rows_of
 from schemas import tables
 from schemas.drop import ENDED, Stage
 
@@ -35,13 +35,14 @@ _UPLOADS = {"drop.arrived", "drop.misnamed", "drop.incomplete"}
 
 def drops(tx: Connection, later: Later, wanted: Wanted, loaded: set[str]) -> Iterator[Row]:
     moved = {about for name in list(later.events) if name.startswith("drop.") for about in later.about(name)}
+    known = known_by(tx, moved, until=later.until)
     named = loaded | set(wanted.drops)
     for row in rows_of(tx, tables.drop, wanted.of(tables.drop.c.partner)):
         if wanted.edc and row["id"] not in named and not row["sync_id"]:
             continue
         if row["id"] not in moved:
             yield row
-        elif before := events_about(tx, row["id"], until=later.until, kind="drop."):
+        elif row["id"] in known and (before := events_about(tx, row["id"], until=later.until, kind="drop.")):
             yield _drop_then(row, before)
 
 
