@@ -8,7 +8,7 @@ from pathlib import Path
 
 from config.home import Home
 from hub_fixtures import CNP, PATIENCE, PPL, Hub
-from interruption_fixtures import FORKS, act
+from interruption_fixtures import DIED, FORKS, act
 from jobs.replay.compare import Difference
 from jobs.replay.day import replay
 from jobs.replay.window import Replayed, windows
@@ -119,6 +119,7 @@ def killed_in_the_middle(hub: Hub, day: date, number: int, moment: int) -> Hub:
     child = FORKS.Process(target=act, args=(hub.home.root, hub.now, work, moment))
     child.start()
     child.join(PATIENCE)
+    assert child.exitcode == DIED
     up_again = Hub(Home(hub.home.root), hub.now + timedelta(minutes=15), fresh=False)
     up_again.restart()
     up_again.sweep()

@@ -48,3 +48,22 @@ def test_deadlines_are_told_by_the_clocks_of_the_edc(desk: Desk, tmp_path: Path)
     lines = said(desk, tmp_path, lse([Cut(account="1", day=DAY)]), code=0)
     (day,) = [line.split() for line in lines if line.split()[:1] == ["2013-09-02"]]
     assert day[:5] == ["2013-09-02", "1", "2013-09-03", "23:00:00", "CDT"]
+
+
+def test_many_faults_are_counted_by_code_with_the_first_of_each_and_all_on_demand(
+    desk: Desk, tmp_path: Path
+) -> None:
+    text = lse([Cut(account=f"{number:04}", day=DAY) for number in range(60)])
+    bad = b"".join(
+        block.replace(b"0.100,A", b"-1,A", 1) if number % 3 else block.replace(b",Y,N\n", b",X,N\n")
+        for number, block in enumerate(text.split(b"00000001,"))
+        for block in ([b"00000001," + block] if block else [])
+    )
+    lines = said(desk, tmp_path, bad, code=1)
+    counted = [line.split() for line in lines if line.split()[1:] and line.split()[1:][0].isdigit()]
+    assert ["value", "40", "40"] in [words[:3] for words in counted]
+    shown = [line for line in lines if " value " in f" {line} " and "-1" in line]
+    assert len(shown) == 3
+    assert "The first of each code; all " in "\n".join(lines)
+    whole = desk.ask("check", str(tmp_path / NAME), "--edc", "cnp", "--all").out.splitlines()
+    assert len([line for line in whole if "-1" in line]) == 40

@@ -1,18 +1,24 @@
 """Promise 5: the load of a day, done again from the archive, gives the same again byte for byte, or says what differs."""
 
+import gzip
+import hashlib
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from config.home import Home
 from hub_fixtures import CNP, LONG, Hub
+from jobs.stores.outbound import read_contents
 from jobs_fixtures import CHAMPION, Cut, interval_name, lse, send, send_sync
 from look_fixtures import Desk
 from replay_fixtures import AUTUMN, SPRING, a_night, again, differences, killed_in_the_middle, morning_of
+from schemas.receipt import manifest_name
 
 # One worker: a few small loads are done sooner than processes are started.
 SETTINGS = "workers = 1\n[sync]\nbrake = 0.3\n"
@@ -21,15 +27,15 @@ SETTINGS = "workers = 1\n[sync]\nbrake = 0.3\n"
 @pytest.mark.parametrize("first", [SPRING, AUTUMN], ids=["spring", "autumn"])
 def test_nights_replay_clean(tmp_path: Path, first: date) -> None:
     """Replacements that cross the deadline, switches between load and publication, a hub that was killed in the
-    middle; in a long run half a year of them.
+    middle; in a long run a year of them, and a hub that was killed at another moment each twelfth night.
     """
-    nights = [first + timedelta(days=k) for k in range(185 if LONG else 2)]
+    nights = [first + timedelta(days=k) for k in range(366 if LONG and first == SPRING else 2)]
     hub = Hub(Home(tmp_path / "hub"), morning_of(nights[0]), SETTINGS)
     for number, day in enumerate(nights):
         a_night(hub, day, number)
-        if number == 0:
-            for moment in range(3, 60, 3) if LONG else (23,) if first == SPRING else ():
-                hub = killed_in_the_middle(hub, day + timedelta(days=1), moment)
+        if number % 12 == 0 and first == SPRING:
+            moment = 2 + number // 6 if LONG else 23
+            hub = killed_in_the_middle(hub, day + timedelta(days=1), number + 1, moment)
     hub.on(days=1)
     hub.sweep()
     done = [one for day in nights for one in again(hub, day)]
@@ -76,17 +82,21 @@ def flip(path: Path, at: int = -3) -> None:
 
 
 def test_changed_bytes_in_the_archive_are_named_and_nothing_else(copied: Hub) -> None:
-    drop, other = (copied.drop(f"D130311-0000{number}") for number in (3, 4))
-    path, gone = (copied.stores.archive.path(one.sha256) for one in (drop, other))
+    drop, other, damaged = map(copied.drop, ("D130311-00003", "D130311-00004", "D130312-00001"))
+    path, gone, packed = (copied.stores.archive.path(one.sha256) for one in (drop, other, damaged))
     assert path is not None
     assert gone is not None
+    assert packed is not None
     content = copied.stores.archive.read(drop.sha256)
     path.unlink()
     path.with_suffix("").write_bytes(content.replace(b"0.1", b"0.2", 1))
     gone.unlink()
-    one, two = differences(copied, SPRING, edcs=["cnp"])
+    flip(packed, at=14)
+    one, two, three = differences(copied, SPRING, edcs=["cnp"])
     assert (one.what, one.where, one.expected) == ("archive", f"{drop.id}, {drop.name}", drop.sha256)
     assert (two.what, two.where, two.found) == ("archive", f"{other.id}, {other.name}", "no such file")
+    assert (three.what, three.where) == ("archive", f"{damaged.id}, {damaged.name}")
+    assert three.found == "bytes that cannot be unpacked"
 
 
 @pytest.mark.parametrize("changed", [True, False], ids=["changed", "lost"])
@@ -118,6 +128,85 @@ def test_what_is_changed_or_lost_of_the_lake_and_of_what_partners_find_is_named_
     assert len(found) == 7
     assert all(one.found != one.expected for one in found)
     assert changed or {one.found for one in found} == {"no such file"}
+
+
+def test_what_another_software_wrote_in_other_bytes_is_held_to_by_what_it_says(copied: Hub) -> None:
+    written_by_another(copied)
+    (done,) = again(copied, SPRING, edcs=["cnp"])
+    assert done.differences == []
+    assert done.notes == [f"pyarrow was 1.0.0 then and is {pa.__version__} now"]
+    assert (done.counts["lake_files"], done.counts["outbound_files"]) > (2, 2)
+
+
+def test_another_softwares_files_that_say_something_else_are_named_and_nothing_else(copied: Hub) -> None:
+    written_by_another(copied)
+    lake = copied.stores.lake.root / "usage" / "usage_date=2013-03-10" / "cnp.D130311-00003.parquet"
+    rows = pq.ParquetFile(lake).read()
+    totals = [rows["wh_total"][0].as_py() + 1, *rows["wh_total"][1:].to_pylist()]
+    place = rows.schema.get_field_index("wh_total")
+    pq.write_table(rows.set_column(place, rows.schema.field(place), [totals]), lake)
+    outbound = of_cnp(copied, "bluebonnet", ".lse.gz")
+    outbound.write_bytes(gzip.compress(gzip.decompress(outbound.read_bytes()).replace(b",A,", b",E,", 1)))
+    manifest = of_cnp(copied, "champion", ".manifest.json")
+    manifest.write_bytes(manifest.read_bytes().replace(b'"sequence": 1', b'"sequence": 7'))
+    contents = min((copied.home.state / "contents").glob("*/*.arrow"))
+    flip(contents, at=len(contents.read_bytes()) // 2)
+    roster = copied.stores.lake.root / "syncs" / "S130311-cnp-1.parquet"
+    said = pq.ParquetFile(roster).read()
+    pq.write_table(said.set_column(said.schema.get_field_index("zip"), "zip", [["1"] * len(said)]), roster)
+    found = differences(copied, SPRING, edcs=["cnp"])
+    assert sorted((one.what, one.where.rpartition("/")[2]) for one in found) == [
+        ("contents", contents.name),
+        ("lake", f"{lake.name}: wh_total of account {rows['account'][0]}, channel 4 differs"),
+        ("manifest", manifest.name),
+        ("outbound", outbound.name),
+        ("roster", roster.name),
+    ]
+
+
+def written_by_another(hub: Hub) -> None:
+    """Let the home's files and ledger be as if another version of pyarrow had been there that night: the same said
+    in other bytes, and the hashes and sizes of those wherever they are kept.
+    """
+    root, ours = hub.stores.lake.root, {}
+    for path in (*root.glob("usage/*/cnp.*.parquet"), *root.glob("syncs/*cnp*.parquet")):
+        rows = pq.ParquetFile(path).read()
+        path.unlink()
+        ours[str(path.relative_to(root))] = put(path, lambda to, rows=rows: pq.write_table(rows, to, row_group_size=2, compression="snappy"))  # fmt: skip
+    for path in (hub.home.state / "contents").glob("*/*.arrow"):
+        rows = read_contents(path)
+        with pa.ipc.new_file(str(path), rows.schema) as file:
+            file.write_table(rows)
+    with sqlite3.connect(hub.home.ledger_file) as ledger:
+        for path, (digest, size) in ours.items():
+            ledger.execute("update lake_file set sha256 = ?, bytes = ? where path = ?", (digest, size, path))
+            ledger.execute("update sync set sha256 = ? where path = ?", (digest, path))
+        outbound = (
+            "select egs, name, sha256, bytes from outbound_file where edc = 'cnp' and state = 'laid-out'"
+        )
+        for egs, name, digest, size in ledger.execute(outbound).fetchall():
+            path = hub.stores.mailboxes.folder(egs, "outbound") / name
+            text = gzip.decompress(path.read_bytes())
+            new, much = put(path, lambda to, text=text: to.write_bytes(gzip.compress(text, 9, mtime=7)))
+            assert new != digest
+            ledger.execute(
+                "update outbound_file set sha256 = ?, bytes = ? where egs = ? and name = ?",
+                (new, much, egs, name),
+            )
+            manifest = path.with_name(manifest_name(name))
+            said = manifest.read_text().replace(digest, new).replace(f'"bytes": {size}', f'"bytes": {much}')
+            put(manifest, lambda to, said=said: to.write_text(said))
+        ledger.execute("update event set details = replace(details, ?, ?) where name = 'circumstances.noted'",
+                       (f'"pyarrow": "{pa.__version__}"', '"pyarrow": "1.0.0"'))  # fmt: skip
+
+
+def put(path: Path, write: Callable[[Path], object]) -> tuple[str, int]:
+    """Write a file anew; its hash and size."""
+    if path.exists():
+        path.chmod(0o644)
+    write(path)
+    content = path.read_bytes()
+    return hashlib.sha256(content).hexdigest(), len(content)
 
 
 CHANGES = {

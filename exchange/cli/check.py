@@ -19,9 +19,12 @@ from exchange.cli.options import Asked
 from jobs.rules import admission
 from jobs.steps import parse
 from schemas import receipt, sync_file
-from schemas.drop import FAULTS_KEPT, Outcome
+from schemas.drop import Outcome
 from schemas.fault import Fault, deciding
 from schemas.usage_day import UsageDay, local_date
+
+_FEW = 10  # faults, all of which are shown
+_OF_A_CODE = 3  # of more, the first of each code
 
 
 @options.command(
@@ -31,7 +34,9 @@ from schemas.usage_day import UsageDay, local_date
 )
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--edc", "login", required=True, metavar="ID", help="Who would send it.")
-@click.option("--all", "every", is_flag=True, help=f"Show all faults, not the first {FAULTS_KEPT}.")
+@click.option(
+    "--all", "every", is_flag=True, help=f"Show all faults, not the first {_OF_A_CODE} of each code."
+)
 def command(asked: Asked, *, file: Path, login: str, every: bool) -> int:
     """Judge a file as the hub would, without taking it in: name, sender, packing, every line.
 
@@ -56,7 +61,7 @@ def command(asked: Asked, *, file: Path, login: str, every: bool) -> int:
         "faults_total": len(faults),
     }
     why = deciding(checked.faults).code if checked.faults else ""
-    asked.show(answer, *_readable(answer, faults if every else faults[:FAULTS_KEPT], edc.zone, why))
+    asked.show(answer, *_readable(answer, edc.zone, why, every=every or len(faults) <= _FEW))
     return 0 if checked.outcome is Outcome.ACCEPTED else 1
 
 
@@ -138,7 +143,7 @@ _COUNTS = (
 _LATE = {"publish": "late: published all the same", "hold": "late: held for an operator", "refuse": "late: refused, unless they replace others"}  # fmt: skip
 
 
-def _readable(answer: dict[str, Any], faults: list[dict[str, Any]], zone: ZoneInfo, why: str) -> list[Any]:
+def _readable(answer: dict[str, Any], zone: ZoneInfo, why: str, *, every: bool) -> list[Any]:
     said = ", ".join(
         f"{answer[key]:,} {word}{'' if answer[key] == 1 else 's'}{more}"
         for key, word, more in _COUNTS
@@ -160,10 +165,27 @@ def _readable(answer: dict[str, Any], faults: list[dict[str, Any]], zone: ZoneIn
     ]
     if days:
         shown.append(show.table(("usage day", ">blocks", "deadline", "sent now"), days))
-    if faults:
-        columns = (">line", ">column", "account", "code", "found", "wanted")
-        rows = [tuple(fault[column.removeprefix(">")] for column in columns) for fault in faults]
-        shown.append(show.table(columns, rows))
-    if more := answer["faults_total"] - len(faults):
-        shown.append(f"… and {more:,} faults more: --all shows them, --json has them all")
-    return shown
+    return shown + _faults(answer["faults"], every=every)
+
+
+def _faults(faults: list[dict[str, Any]], *, every: bool) -> list[Any]:
+    """All faults by line; or how many there are of each code, and the first few of each."""
+    if not faults:
+        return []
+    by_code: dict[str, list[dict[str, Any]]] = {}
+    for fault in faults:
+        by_code.setdefault(fault["code"], []).append(fault)
+    few = faults if every else [fault for some in by_code.values() for fault in some[:_OF_A_CODE]]
+    columns = (">line", ">column", "account", "code", "found", "wanted")
+    rows = [tuple(fault[column.removeprefix(">")] for column in columns) for fault in few]
+    if every:
+        return [show.table(columns, rows)]
+    counts = [
+        (code, f"{len(some):,}", f"{len({fault['account'] for fault in some if fault['account']}):,}")
+        for code, some in sorted(by_code.items(), key=lambda one: -len(one[1]))
+    ]
+    title = f"The first of each code; all {len(faults):,}: --all, or --json"
+    return [
+        show.table(("what is wrong", ">faults", ">accounts"), counts),
+        show.table(columns, rows, title=title, tight=True),
+    ]

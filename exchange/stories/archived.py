@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from config.partners import Partner
+from jobs.stores.archive import DamagedError
 from jobs.stores.opened import Stores
 from schemas import file_name, interval_file, packing
 from schemas.drop import Drop
@@ -53,8 +54,10 @@ def _text(drop: Drop, *, stores: Stores) -> bytes | str:
     """The file as it came, unpacked; or why not, in words."""
     try:
         content = stores.archive.read(drop.sha256)
-    except (OSError, ValueError, EOFError) as error:
-        return "lost" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+    except FileNotFoundError:
+        return "lost"
+    except DamagedError as error:
+        return str(error)
     if (found := hashlib.sha256(content).hexdigest()) != drop.sha256:
         return f"other bytes than came: their hash is {found}"
     if not drop.name.endswith(".gz"):

@@ -22,7 +22,7 @@ from config.partners_folder import PartnersFolder
 from config.settings import Settings
 from jobs.replay.acts import PIVOTS, Row
 from jobs.stores import circumstances
-from jobs.stores.archive import Archive
+from jobs.stores.archive import Archive, DamagedError
 from jobs.stores.lake import Lake
 from jobs.stores.ledger import SAID, Ledger, as_of, engines
 from jobs.stores.ledger.claims import Owner
@@ -41,7 +41,7 @@ class ArchiveChangedError(Exception):
     """The archive holds other bytes than came."""
 
     def __init__(self, wanted: str, found: str) -> None:
-        super().__init__(f"the archive holds bytes of hash {found}; those that came had {wanted}")
+        super().__init__(f"the archive holds {found}; what came had the hash {wanted}")
         self.wanted, self.found = wanted, found
 
 
@@ -122,7 +122,10 @@ class HeldArchive(Archive):
     """The archive, held to its hashes. Nothing is added to it."""
 
     def read(self, sha256: str) -> bytes:
-        content = super().read(sha256)
+        try:
+            content = super().read(sha256)
+        except DamagedError:
+            raise ArchiveChangedError(sha256, "bytes that cannot be unpacked") from None
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
             raise ArchiveChangedError(sha256, found)

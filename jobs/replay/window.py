@@ -8,8 +8,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection, func, select
 
 from config.partners import Partner
-from jobs.replay import acts as acts_of
-from jobs.replay import days
+from jobs.replay import days, recorded
 from jobs.replay.acts import Act, Elsewhere, Enforced, Judge, Load, Recorded, Settle
 from jobs.replay.compare import Difference
 from jobs.stores.ledger import as_of
@@ -62,10 +61,10 @@ def _window(tx: Connection, edc: Partner, day: date, *, stores: Stores, until: d
     begin, end = (days.deadline(tx, edc, one, stores) for one in (day - timedelta(days=1), day))
     days.refuse_before_rebuild(tx, edc, day, begin, stores)
     after, last = as_of.last_event(tx, begin), as_of.last_event(tx, min(end, until))
-    found = acts_of.read(tx, edc=edc.id, after=after, until=last)
+    found = recorded.read(tx, edc=edc.id, after=after, until=last)
     # The verdict on the day before was given after its deadline, and is a part of that day.
     mine = [act for act in found if not isinstance(act, Judge) or act.day == day]
-    verdict = acts_of.verdict_on(tx, edc=edc.id, day=day)
+    verdict = recorded.verdict_on(tx, edc=edc.id, day=day)
     if verdict is not None and (verdict in mine or verdict.at > until):
         verdict = None
     return Window(
@@ -89,8 +88,8 @@ def _usage_window(tx: Connection, edc: Partner, day: date, *, stores: Stores, un
     first, last, begin, end = tx.execute(query.where(loaded)).one()
     if begin is not None:
         days.refuse_before_rebuild(tx, edc, day, begin, stores)
-    found = acts_of.read(tx, edc=edc.id, after=first - 1, until=last) if first else []
-    verdict = acts_of.verdict_on(tx, edc=edc.id, day=day) if first else None
+    found = recorded.read(tx, edc=edc.id, after=first - 1, until=last) if first else []
+    verdict = recorded.verdict_on(tx, edc=edc.id, day=day) if first else None
     mine = [one for act in found if (one := _for_usage(act, day)) is not None]
     if verdict is not None and (verdict in mine or verdict.at > until):
         verdict = None

@@ -8,9 +8,13 @@ import hashlib
 import os
 from pathlib import Path
 
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from jobs.stores import files
+
+
+class DamagedError(OSError):
+    """What is archived under a hash cannot be unpacked."""
 
 
 class Archive:
@@ -39,9 +43,16 @@ class Archive:
         return sha256 if packed is None else hashlib.sha256(packed).hexdigest()
 
     def read(self, sha256: str) -> bytes:
-        """The bytes as they came. Raises FileNotFoundError when the archive has lost them."""
+        """The bytes as they came. Raises FileNotFoundError when the archive has lost them, DamagedError when they cannot
+        be unpacked any more.
+        """
         path = self.path(sha256)
         if path is None:
             raise FileNotFoundError(os.fspath(self.root / sha256[:2] / sha256))
         content = path.read_bytes()
-        return igzip.decompress(content) if path.suffix == ".gz" else content
+        if path.suffix != ".gz":
+            return content
+        try:
+            return bytes(igzip.decompress(content))
+        except (OSError, EOFError, isal_zlib.error) as error:  # type: ignore[misc] # its stub says too little
+            raise DamagedError(f"{path} cannot be unpacked: {error}") from error
