@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,7 +14,7 @@ import pytest
 
 from exchange.cli.main import main
 from jobs.stores.view_columns import VIEWS
-from look_fixtures import Desk, Told, told_once
+from look_fixtures import Desk, Told, on_a_terminal, told_once
 
 TYPED = (
     "select account, usage_date, received_at, wh_total, kwh[1:2] as kwh, kwh[1] as first, on_time, "
@@ -41,11 +42,17 @@ def test_people_are_shown_a_table_with_numbers_to_the_right(desk: Desk) -> None:
     assert lines[2:] == ["1001             2", "1002             1", "2 rows"]
 
 
-def test_a_row_of_many_columns_stands_upright_and_long_lists_are_cut(desk: Desk) -> None:
-    said = desk.ask("query", "from usage where account = '1003'").out
-    assert "row 1" in said
-    assert "[0.300, 0.300, 0.300, 0.300, … 96 in all]" in said
-    assert "2013-09-03T10:00:00Z" in said
+def test_rows_of_many_columns_stand_upright_side_by_side_and_what_is_long_is_cut(
+    desk: Desk, told: Told
+) -> None:
+    question = "from usage where account in ('1002', '1003') order by account"
+    said = desk.ask("query", question).out
+    (head,) = [line.split() for line in said.splitlines() if "row" in line and "rows" not in line]
+    assert head == ["row", "1", "row", "2"]
+    assert "[0.200, 0.200, … 96 in all]  [0.300, 0.300, … 96 in all]" in said
+    assert re.search(r"status +A{12}… 96 in all +E{12}… 96 in all", said)
+    assert "empty in all: start_reading, stop_reading, basic_unit, population, weight, text" in said
+    assert max(map(len, on_a_terminal(told.hub, "query", question))) <= 80
 
 
 def test_programs_are_given_values_of_their_types(desk: Desk) -> None:

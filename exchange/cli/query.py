@@ -28,6 +28,8 @@ from schemas import receipt
 SHOWN = 100  # rows on a terminal, if nothing else is asked for
 _ACROSS = 12  # columns that stand side by side; more stand one below the other
 _OF_A_LIST = 4  # values of a long list that people are shown
+_OF_A_LIST_UPRIGHT = 2  # where rows stand upright
+_LONG = 36  # letters; of longer text there, a third of that is shown
 _NUMBER = re.compile(r"INTEGER|U?\w*INT|DECIMAL.*|DOUBLE|FLOAT")
 
 
@@ -120,23 +122,42 @@ def _limited(answer: Answer, most: int) -> Iterator[tuple[Any, ...]]:
 
 
 def _show(asked: Asked, answer: Answer, most: int) -> None:
-    """A table for people; a row with many columns stands as a table of its own."""
+    """A table for people; rows with many columns stand upright, side by side."""
     rows = list(_limited(answer, most + 1 if most else 0))
     more = bool(most) and len(rows) > most
-    texts = [[_short(value) for value in row] for row in rows[:most] or rows]
+    shown = rows[:most] or rows
     below = f"the first {_rows(most)}; --limit 0 for all" if more else _rows(len(rows))
     if len(answer.columns) > _ACROSS:
-        tables = [
-            show.table(("", f"row {number}"), zip(answer.columns, row, strict=True))
-            for number, row in enumerate(texts, 1)
-        ]
-        asked.show(None, *tables, below)
+        asked.show(None, *_upright(answer.columns, shown, show.console().width), below)
         return
+    texts = [[_short(value) for value in row] for row in shown]
     headings = [
         f">{name}" if _NUMBER.fullmatch(kind) else name
         for name, kind in zip(answer.columns, answer.types, strict=True)
     ]
     asked.show(None, show.table(headings, texts), below)
+
+
+def _upright(columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int) -> Iterator[Any]:
+    """Tables with a line a column and as many rows beside each other as there is room for; what is empty in all rows
+    is named below.
+    """
+    texts = [[_short(value, few=_OF_A_LIST_UPRIGHT) for value in row] for row in rows]
+    said = [place for place in range(len(columns)) if any(row[place] for row in texts)] or [0]
+    names = max((len(columns[place]) for place in said), default=0)
+    widths = [2 + max(len(row[place]) for place in said) for row in texts]
+    begin = 0
+    while begin < len(texts):
+        end, left = begin, width - 2 - names
+        while end < len(texts) and (end == begin or left >= widths[end]):
+            left -= widths[end]
+            end += 1
+        lines = ([columns[place], *(row[place] for row in texts[begin:end])] for place in said)
+        yield show.table(("", *(f"row {number + 1}" for number in range(begin, end))), lines, tight=True)
+        begin = end
+    empty = [name for place, name in enumerate(columns) if place not in said]
+    if empty and texts:
+        yield f"empty in all: {', '.join(empty)}"
 
 
 def _write(answer: Answer, file: Path, most: int) -> int:
@@ -199,11 +220,14 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, Decimal) else str(_plain(value))
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, *, few: int = _OF_A_LIST) -> str:
     """A value as people are shown it."""
-    if isinstance(value, list) and len(value) > _OF_A_LIST:
-        return f"[{', '.join(_text(one) for one in value[:_OF_A_LIST])}, … {len(value)} in all]"
-    return _text(value)
+    if isinstance(value, list) and len(value) > few:
+        return f"[{', '.join(_text(one) for one in value[:few])}, … {len(value)} in all]"
+    said = _text(value)
+    if few < _OF_A_LIST and len(said) > _LONG:
+        return f"{said[: _LONG // 3]}… {len(said)} in all"
+    return said
 
 
 def _rows(count: int) -> str:

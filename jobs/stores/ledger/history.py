@@ -14,6 +14,8 @@ from schemas.event import EVIDENCE
 Row = dict[str, Any]
 CHUNK = 2_000  # rows
 _NOT_ASKED = sorted(EVIDENCE - {"outbound.recorded"})
+# Of others it is asked only whom and what they are about.
+_IN_FULL = ("drop.loaded", "publication.recorded", "outbound.collected")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +65,13 @@ class Later:
 
     @classmethod
     def read(cls, tx: Connection, until: Until) -> "Later":
-        later = cls(until)
-        for row in rows_of(tx, tables.event, until.later & tables.event.c.name.not_in(_NOT_ASKED)):
+        later, event = cls(until), tables.event
+        for row in rows_of(tx, event, until.later & event.c.name.in_(_IN_FULL)):
             later.events[row["name"]].append(row)
+        query = select(event.c.name, event.c.partner, event.c.about).order_by(event.c.id)
+        others = query.where(until.later & event.c.name.not_in([*_IN_FULL, *_NOT_ASKED]))
+        for one in tx.execute(others.execution_options(yield_per=CHUNK)).mappings():
+            later.events[one["name"]].append(dict(one))
         return later
 
     def about(self, *names: str) -> set[str]:
