@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Connection, func, select
 
 from jobs import executor
-from jobs.replay import compare, hold, load, scratch
+from jobs.replay import compare, held_then, hold, load, scratch
 from jobs.replay.acts import Act, Judge, Load, Publish, Row, Settle
 from jobs.replay.compare import Difference
 from jobs.replay.doing import World, do
@@ -122,12 +122,12 @@ def _prepare(window: Window, place: Place, stores: Stores, replayed: Replayed) -
     with stores.ledger.read() as tx:
         last = _last_circumstances(tx, window.until)
         withdrawn = _withdrawn_since(tx, window)
-        days = scratch.days_of(tx, edc=window.edc.id, seqs=[act.seq for act in loads], files=withdrawn)
+        days = held_then.days_of(tx, edc=window.edc.id, seqs=[act.seq for act in loads], files=withdrawn)
         twins = _twins(tx, window.edc.id)
     drops = twins | {act.drop_id for act in loads}
     wanted = Wanted(edc=window.edc.id, days=days | {window.day}, drops=drops)
     scratch.lay_out(place, stores, under={*under, last} - {""})
-    scratch.seed(place, stores, edc=window.edc.id, until=window.after, wanted=wanted)
+    held_then.put(place, stores, edc=window.edc.id, until=window.after, wanted=wanted)
     for name in sorted(under):
         replayed.notes += _other_software(stores, name)
     return World(place, stores, edc=window.edc.id, under=last, wanted=wanted, twins=twins)
@@ -234,5 +234,5 @@ def _take(done: load.Done, act: Load, world: World, replayed: Replayed) -> None:
     replayed.counts["blocks"] += done.blocks
     replayed.counts["lake_files"] += done.lake_files
     if not done.again:
-        scratch.put_recorded(world.place, world.real, drop_id=act.drop_id)
+        held_then.put_recorded(world.place, world.real, drop_id=act.drop_id)
         world.left_out.add(act.drop_id)

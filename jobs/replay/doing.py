@@ -7,7 +7,7 @@ from functools import singledispatch
 from sqlalchemy import delete, insert, select, update
 
 from config.partners import Partner
-from jobs.replay import scratch
+from jobs.replay import held_then
 from jobs.replay.acts import (
     Act,
     Collect,
@@ -146,7 +146,7 @@ def _(act: Elsewhere, world: World) -> None:
 
 @do.register
 def _(act: Recorded, world: World) -> None:
-    scratch.put_recorded(world.place, world.real, drop_id=act.drop_id)
+    held_then.put_recorded(world.place, world.real, drop_id=act.drop_id)
 
 
 @do.register
@@ -161,7 +161,7 @@ def _(act: Enforced, world: World) -> None:
         )
         target.execute(delete(sync_).where(sync_.c.id == act.sync_id))
         target.execute(insert(sync_).values(row | {"state": "in-force", "superseded_at": None}))
-    scratch.link(world.place.home.lake / row["path"], world.real.lake.root / row["path"])
+    held_then.link(world.place.home.lake / row["path"], world.real.lake.root / row["path"])
 
 
 @do.register

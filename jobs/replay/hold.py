@@ -10,7 +10,7 @@ from isal import igzip, isal_zlib
 from sqlalchemy import Connection, select
 
 from jobs import executor
-from jobs.replay import compare, scratch
+from jobs.replay import compare, held_then, scratch
 from jobs.replay.acts import VERDICTS, Judge, Load, Publish, Row
 from jobs.replay.compare import Difference
 from jobs.replay.doing import World, do
@@ -90,7 +90,7 @@ def _judge(act: Judge, world: World) -> None:
         wanted = dict(real.execute(select(file.c.id, file.c.drop_id).where(where)).all())
         there = set(again.execute(select(file.c.id)).scalars())
     for drop_id in sorted({drop for number, drop in wanted.items() if number not in there}):
-        scratch.put_recorded(world.place, world.real, drop_id=drop_id)
+        held_then.put_recorded(world.place, world.real, drop_id=drop_id)
     do(act, world)
 
 
