@@ -14,8 +14,9 @@ from config import partners
 from config.errors import RefusedError
 from config.partners import Partner
 from config.settings import Settings
-from exchange.cli import options, show
+from exchange.cli import options, show, timeline
 from exchange.cli.options import Asked
+from exchange.stories.story import Section
 from jobs.rules import admission
 from jobs.steps import parse
 from schemas import receipt, sync_file
@@ -177,15 +178,15 @@ def _faults(faults: list[dict[str, Any]], *, every: bool) -> list[Any]:
         by_code.setdefault(fault["code"], []).append(fault)
     few = faults if every else [fault for some in by_code.values() for fault in some[:_OF_A_CODE]]
     columns = (">line", ">column", "account", "code", "found", "wanted")
-    rows = [tuple(fault[column.removeprefix(">")] for column in columns) for fault in few]
+    headed = {column.removeprefix(">"): column for column in columns}
+    title = "" if every else f"The first of each code; all {len(faults):,}: --all, or --json"
+    shown = timeline.Fitting(
+        Section(key="faults", title=title or "What is wrong with it", columns=headed, rows=few)
+    )
     if every:
-        return [show.table(columns, rows)]
+        return [shown]
     counts = [
         (code, f"{len(some):,}", f"{len({fault['account'] for fault in some if fault['account']}):,}")
         for code, some in sorted(by_code.items(), key=lambda one: -len(one[1]))
     ]
-    title = f"The first of each code; all {len(faults):,}: --all, or --json"
-    return [
-        show.table(("what is wrong", ">faults", ">accounts"), counts),
-        show.table(columns, rows, title=title, tight=True),
-    ]
+    return [show.table(("what is wrong", ">faults", ">accounts"), counts), shown]
