@@ -112,10 +112,11 @@ def lake_files(tx: Connection, later: Later, wanted: Wanted) -> Iterator[Row]:
 
 def syncs(tx: Connection, later: Later, wanted: Wanted) -> Iterator[Row]:
     moved = {about for name in _SYNC_STATES for about in later.about(name)}
+    known = known_by(tx, moved, until=later.until)
     for row in rows_of(tx, tables.sync, wanted.of(tables.sync.c.edc)):
         if row["id"] not in moved:
             yield row
-        elif before := events_about(tx, row["id"], until=later.until, kind="sync."):
+        elif row["id"] in known and (before := events_about(tx, row["id"], until=later.until, kind="sync.")):
             yield _sync_then(row, before)
 
 
