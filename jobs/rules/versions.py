@@ -44,7 +44,8 @@ def stack(*, new: pa.Table, standing: pa.Table, affirmed: pa.Table) -> Stacked:
     """Stack blocks upon what stands for them.
 
     `new`: blocks (schemas.block.FIELDS), no key twice. `standing`: the committed blocks of the same usage
-    day, with `version`. `affirmed`: account, channel, version, stamp. Both may hold other keys, too.
+    day, with `version`; fields of content may be null where any of them is another. `affirmed`: account,
+    channel, version, stamp. Both may hold other keys, too.
     """
     stacks = Stacks.of(standing, affirmed)
     place = stacks.place(new)
@@ -121,7 +122,7 @@ def _same_content(one: pa.Table, other: pa.Table) -> Bools:
     for name in CONTENT:
         if name != "wh":
             mine, theirs = _plain(one[name]), _plain(other[name])
-            same &= pc.equal(mine, theirs).to_numpy(zero_copy_only=False)
+            same &= pc.fill_null(pc.equal(mine, theirs), False).to_numpy(zero_copy_only=False)
     # `status` has one letter an interval, so where it agrees the lists are of one length.
     rows = np.flatnonzero(same)
     same[rows] = _same_lists(one["wh"].take(rows), other["wh"].take(rows))

@@ -161,12 +161,11 @@ def _stack(day: date, *, on_time: bool, blocks: pa.Table, edc: str, stores: Stor
     with stores.ledger.read() as tx:
         touching = loads.on_day(tx, edc=edc, day=day, low=low, high=high)
     seen = max((file.id for file in touching), default=0)
-    files = [file for file in touching if _shares_keys(file, blocks, stores)]
-    if not files:
-        stacked = versions.first(len(blocks))
-    else:
-        standing, affirmed = _standing(files, blocks, stores)
+    if touching:
+        standing, affirmed = _standing(touching, blocks, stores)
         stacked = versions.stack(new=blocks, standing=standing, affirmed=affirmed)
+    else:
+        stacked = versions.first(len(blocks))
     return _Day(day=day, on_time=on_time, blocks=blocks, seen=seen, stacked=stacked)
 
 
@@ -205,40 +204,43 @@ def _suspense(days: list[_Day], sync: Sync | None, *, stores: Stores) -> int:
     accounts = pc.unique(pa.chunked_array([c for day in days for c in day.blocks["account"].chunks]))
     if sync is None:
         return len(accounts)
-    known = Roster(stores.lake, sync.path).standing_of(accounts)["known"]
-    return len(accounts) - int(pc.sum(known).as_py() or 0)
+    return Roster(stores.lake, sync.path).unknown_of(accounts)
 
 
 def _standing(files: list[LakeFile], blocks: pa.Table, stores: Stores) -> tuple[pa.Table, pa.Table]:
-    """What stands for the accounts of these blocks. Readings that cannot be the same are null: a day's total
-    is another in nearly every new version, and they are most of what there would be to read.
+    """What stands for the accounts of these blocks, and what was affirmed of it. What cannot be the same is
+    null but for its key: the total of a day is another in nearly every new version, and all the rest is most of
+    what there would be to read.
     """
     accounts = pc.unique(blocks["account"])
-    totals = _totals(blocks)
-    kinds: dict[str, list[pa.Table]] = {"usage": [], "affirmed": []}
-    for file in files:
-        columns = _WITHOUT_READINGS if file.kind == "usage" else _KEY
-        rows = stores.lake.read_accounts(file.path, columns=columns, accounts=accounts)
-        if file.kind == "usage":
-            rows = rows.append_column("wh", _readings(file, rows, totals, stores))
-        kinds[file.kind].append(rows)
-    nothing = pa.table({name: pa.array([], block.LAKE.field(name).type) for name in _KEY})
-    standing = pa.concat_tables(kinds["usage"]).unify_dictionaries()
-    affirmed = pa.concat_tables(kinds["affirmed"] or [nothing]).unify_dictionaries()
-    return standing, affirmed
+    usage = [file.path for file in files if file.kind == "usage"]
+    found = stores.lake.look_up(usage, columns=(*_KEY, "wh_total"), accounts=accounts)
+    standing = pa.concat_tables(found).unify_dictionaries()
+    alike = pc.unique(standing["account"].filter(pc.is_in(_totals(standing), value_set=_totals(blocks))))
+    holding = [
+        path
+        for path, rows in zip(usage, found, strict=True)
+        if pc.any(pc.is_in(rows["account"], value_set=alike)).as_py()
+    ]
+    content = pa.concat_tables(
+        [_NO_CONTENT, *stores.lake.look_up(holding, columns=_NO_CONTENT.column_names, accounts=alike)]
+    )
+    wanted = pc.is_in(standing["account"], value_set=alike).to_numpy().astype(np.bool_)
+    content = (
+        content.unify_dictionaries().combine_chunks().take(pa.array(np.cumsum(wanted) - 1, mask=~wanted))
+    )
+    for name in content.column_names:
+        standing = standing.append_column(name, content[name])
+    affirmed = stores.lake.look_up(
+        [file.path for file in files if file.kind == "affirmed"], columns=_KEY, accounts=accounts
+    )
+    return standing, pa.concat_tables([_NO_KEYS, *affirmed]).unify_dictionaries()
 
 
-_WITHOUT_READINGS = (*_KEY, *(name for name in block.CONTENT if name != "wh"))
-
-
-def _readings(file: LakeFile, rows: pa.Table, totals: pa.Array, stores: Stores) -> pa.Array:
-    """The readings of the accounts with any total that is among these; null for the others."""
-    alike = pc.unique(rows["account"].filter(pc.is_in(_totals(rows), value_set=totals)))
-    there = stores.lake.read_accounts(file.path, columns=("account", "wh"), accounts=alike)["wh"]
-    wanted = pc.is_in(rows["account"], value_set=alike).to_numpy(zero_copy_only=False).astype(np.bool_)
-    place = pa.array(np.cumsum(wanted) - 1, mask=~wanted)
-    readings = there.combine_chunks() if len(there) else pa.array([], block.LAKE.field("wh").type)
-    return readings.take(place)
+_NO_KEYS = pa.schema([block.LAKE.field(name) for name in _KEY]).empty_table()
+_NO_CONTENT = pa.schema(
+    [block.LAKE.field(name) for name in block.CONTENT if name != "wh_total"]
+).empty_table()
 
 
 def _totals(blocks: pa.Table) -> pa.Array:
@@ -248,11 +250,13 @@ def _totals(blocks: pa.Table) -> pa.Array:
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def _shares_keys(file: LakeFile, blocks: pa.Table, stores: Stores) -> bool:
-    """Whether a file holds any account and channel of these blocks."""
-    accounts = pc.unique(blocks["account"])
-    theirs = stores.lake.read_accounts(file.path, columns=("account", "channel"), accounts=accounts)
-    return bool(pc.any(pc.is_in(versions.key(theirs), value_set=versions.key(blocks))).as_py())
+def _share_keys(files: list[LakeFile], blocks: pa.Table, stores: Stores) -> bool:
+    """Whether any file holds an account and channel of these blocks."""
+    accounts, keys = pc.unique(blocks["account"]), versions.key(blocks)
+    theirs = stores.lake.look_up(
+        [file.path for file in files], columns=("account", "channel"), accounts=accounts
+    )
+    return any(pc.any(pc.is_in(versions.key(rows), value_set=keys)).as_py() for rows in theirs)
 
 
 def _overtaken(tx: Connection, days: list[_Day], edc: str, stores: Stores) -> set[date]:
@@ -261,7 +265,7 @@ def _overtaken(tx: Connection, days: list[_Day], edc: str, stores: Stores) -> se
     for day in days:
         low, high = day.blocks["account"][0].as_py(), day.blocks["account"][-1].as_py()
         newer = loads.on_day(tx, edc=edc, day=day.day, low=low, high=high, after=day.seen)
-        if any(_shares_keys(file, day.blocks, stores) for file in newer):
+        if newer and _share_keys(newer, day.blocks, stores):
             behind.add(day.day)
     return behind
 

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jobs.stores import files
+from jobs.stores import files, side_by_side
 from schemas import sync_file
 from schemas.block import METER_FIELDS
 
 ROW_GROUP = 5_000
 _AT_ONCE = 10  # row groups
+_LAST = "\U0010ffff"  # above every account
 # The bytes of watt-hours by their weight: the upper ones are zeros, and zstd has less to look at.
 _ENCODING = {"wh.list.element": "BYTE_STREAM_SPLIT"}
 _WORDS = {"edc", "channel", "stamp", "origin", "drop_id", *METER_FIELDS, *sync_file.WORDS}
@@ -99,7 +101,7 @@ class Lake:
     ) -> pa.Table:
         """Columns of one file, of the row groups whose accounts touch `low` … `high` only."""
         with pq.ParquetFile(self.root / path) as file:
-            groups = list(_touching(file.metadata, low, high))
+            groups = _touching(file.metadata, low or "", _LAST if high is None else high)
             return file.read_row_groups(groups, columns=list(columns), use_threads=False)
 
     def row_groups(self, path: str, *, columns: Sequence[str], at_once: int = 1) -> Iterator[pa.Table]:
@@ -112,12 +114,9 @@ class Lake:
     def groups(self, path: str) -> list[Group]:
         """The row groups of a file."""
         metadata = pq.read_metadata(self.root / path)
-        account = metadata.schema.names.index("account")
-        found = (metadata.row_group(number) for number in range(metadata.num_row_groups))
         return [
-            Group(number=number, rows=one.num_rows, low=ends.min, high=ends.max)
-            for number, one in enumerate(found)
-            if (ends := one.column(account).statistics) is not None
+            Group(number=number, rows=metadata.row_group(number).num_rows, low=low, high=high)
+            for number, (low, high) in enumerate(_ends(metadata))
         ]
 
     def read_groups(self, path: str, *, columns: Sequence[str], numbers: Sequence[int]) -> pa.Table:
@@ -129,17 +128,31 @@ class Lake:
         self, path: str, *, columns: Sequence[str], accounts: pa.Array | pa.ChunkedArray
     ) -> pa.Table:
         """Columns of the rows of one file whose account is among `accounts`."""
-        if len(accounts) == 0:
-            return self.read(path, columns=columns, low="", high="")
-        ends = pc.min_max(accounts)
-        with pq.ParquetFile(self.root / path) as file:
-            groups = list(_touching(file.metadata, ends["min"].as_py(), ends["max"].as_py()))
-            # Few accounts may lie far apart in a file of millions.
-            some = (groups[begin : begin + _AT_ONCE] for begin in range(0, len(groups) or 1, _AT_ONCE))
-            read = (file.read_row_groups(few, columns=list(columns), use_threads=False) for few in some)
-            return pa.concat_tables(
-                table.filter(pc.is_in(table["account"], value_set=accounts)) for table in read
-            )
+        return self.look_up([path], columns=columns, accounts=accounts)[0]
+
+    def look_up(
+        self, paths: Sequence[str], *, columns: Sequence[str], accounts: pa.Array | pa.ChunkedArray
+    ) -> list[pa.Table]:
+        """Of each file, columns of the rows whose account is among `accounts`. Several threads look, each into
+        few row groups at a time: few accounts may lie far apart in many files, or in one of millions.
+        """
+        named = pc.unique(accounts.cast(pa.string())).sort()
+        footers = [pq.read_metadata(self.root / path) for path in paths]
+        looks = [
+            (place, some) for place, footer in enumerate(footers) for some in _parted(_holding(footer, named))
+        ]
+
+        def look(place: int, groups: list[int]) -> pa.Table:
+            with pq.ParquetFile(self.root / paths[place], metadata=footers[place]) as file:
+                return _rows_of(file, groups, columns=columns, accounts=named)
+
+        if len(looks) == 1:
+            return [look(*looks[0])]
+        found: list[list[pa.Table]] = [[] for _ in paths]
+        with side_by_side.threads() as threads:
+            for (place, _), rows in zip(looks, threads.map(look, *zip(*looks, strict=True)), strict=True):
+                found[place].append(rows)
+        return [pa.concat_tables(tables) for tables in found]
 
 
 def usage_path(*, edc: str, day: date, drop_id: str, kind: str) -> str:
@@ -148,15 +161,48 @@ def usage_path(*, edc: str, day: date, drop_id: str, kind: str) -> str:
     return f"usage/usage_date={day.isoformat()}/{edc}.{drop_id}{ending}.parquet"
 
 
-def _touching(metadata: pq.FileMetaData, low: str | None, high: str | None) -> Iterable[int]:
+def _ends(metadata: pq.FileMetaData) -> list[tuple[str, str]]:
+    """Of each row group its lowest and highest account; any may be in one of which that is not said."""
     account = metadata.schema.names.index("account")
-    for group in range(metadata.num_row_groups):
-        statistics = metadata.row_group(group).column(account).statistics
-        if (
-            low is None
-            or high is None
-            or statistics is None
-            or not statistics.has_min_max
-            or (statistics.min <= high and statistics.max >= low)
-        ):
-            yield group
+    found = (
+        metadata.row_group(number).column(account).statistics for number in range(metadata.num_row_groups)
+    )
+    return [(one.min, one.max) if one is not None and one.has_min_max else ("", _LAST) for one in found]
+
+
+def _touching(metadata: pq.FileMetaData, low: str, high: str) -> list[int]:
+    """The row groups whose accounts touch `low` … `high`."""
+    return [number for number, ends in enumerate(_ends(metadata)) if ends[0] <= high and ends[1] >= low]
+
+
+def _holding(metadata: pq.FileMetaData, accounts: pa.Array) -> list[int]:
+    """The row groups that may hold one of these accounts, which are sorted."""
+    ends = _ends(metadata)
+    before = pc.search_sorted(accounts, pa.array([low for low, _ in ends], pa.string()), side="left")
+    until = pc.search_sorted(accounts, pa.array([high for _, high in ends], pa.string()), side="right")
+    return np.flatnonzero(before.to_numpy() < until.to_numpy()).tolist()
+
+
+def _parted(groups: list[int]) -> list[list[int]]:
+    """Row groups, so many at a time; once none, when there are none."""
+    return [groups[begin : begin + _AT_ONCE] for begin in range(0, len(groups) or 1, _AT_ONCE)]
+
+
+def _rows_of(
+    file: pq.ParquetFile, groups: list[int], *, columns: Sequence[str], accounts: pa.Array
+) -> pa.Table:
+    """Columns of the rows of these accounts. Of row groups that hold none of them, only accounts are read."""
+    named = file.read_row_groups(groups, columns=["account"], use_threads=False)
+    wanted = pc.is_in(named["account"], value_set=accounts).to_numpy().astype(np.bool_)
+    lengths = [file.metadata.row_group(number).num_rows for number in groups]
+    held = np.array(
+        [part.any() for part in np.split(wanted, np.cumsum(lengths, dtype=np.int64))[:-1]], np.bool_
+    )
+    found = named.filter(pa.array(wanted))
+    others = [name for name in columns if name != "account"]
+    if not others:
+        return found
+    holding = [number for number, holds in zip(groups, held, strict=True) if holds]
+    rows = file.read_row_groups(holding, columns=others, use_threads=False)
+    rows = rows.filter(pa.array(wanted[np.repeat(held, lengths)]))
+    return rows.append_column(found.schema.field(0), found["account"]).select(list(columns))

@@ -48,6 +48,11 @@ class Roster:
         named = accounts.cast(pa.string())
         return _standing(self._lake.read_accounts(self.path, columns=_STORED, accounts=named), named)
 
+    def unknown_of(self, accounts: pa.Array | pa.ChunkedArray) -> int:
+        """How many of these accounts, each named once, the roster does not know."""
+        known = self._lake.read_accounts(self.path, columns=("account",), accounts=accounts)
+        return len(accounts) - len(pc.unique(known["account"]))
+
     def stretches(self, *, row_groups: int = STRETCH) -> Iterator[pa.Table]:
         """All accounts in order, each once, and how they stand (`STANDING`), so many row groups at a time,
         read ahead.

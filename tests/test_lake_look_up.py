@@ -1,0 +1,80 @@
+"""Looking accounts up in files of the lake gives what reading all of them would."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hub_fixtures import CNP, Hub
+from jobs.stores.lake import Lake
+from jobs_fixtures import CHAMPION, Cut, found, interval_name, lse, send, send_sync
+from schemas.drop import Outcome
+
+DAY = date(2013, 9, 2)
+ACCOUNTS = st.lists(st.sampled_from([f"A{k:02}" for k in range(40)]), max_size=40)
+
+
+def file(accounts: list[str]) -> pa.Table:
+    """A row for each, some with two."""
+    names = pa.array(sorted([*set(accounts), *accounts[::3]]), pa.string())
+    places = pa.array(range(len(names)), pa.int64())
+    return pa.table({"account": names, "channel": names.dictionary_encode(), "n": places})
+
+
+@given(
+    kept=st.lists(ACCOUNTS, min_size=1, max_size=4), asked=ACCOUNTS, row_group=st.sampled_from([1, 2, 7, 50])
+)
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@pytest.mark.parametrize("columns", [("account",), ("n",), ("channel", "account", "n")])
+def test_rows_of_accounts_are_found_as_by_reading_all(
+    columns: tuple[str, ...], kept: list[list[str]], asked: list[str], row_group: int, tmp_path: Path
+) -> None:
+    lake, tables = Lake(tmp_path), [file(accounts) for accounts in kept]
+    for number, table in enumerate(tables):
+        lake.write_blocks(table, path=f"{number}.parquet", metadata={}, row_group=row_group)
+    paths = [f"{number}.parquet" for number in range(len(tables))]
+    looked_up = lake.look_up(paths, columns=columns, accounts=pa.array(asked, pa.string()))
+    for table, rows in zip(tables, looked_up, strict=True):
+        wanted = [row for row in table.to_pylist() if row["account"] in asked]
+        assert rows.column_names == list(columns)
+        assert rows.to_pylist() == [{name: row[name] for name in columns} for row in wanted]
+
+
+def test_nothing_is_looked_up_in_no_files(tmp_path: Path) -> None:
+    assert Lake(tmp_path).look_up([], columns=("account",), accounts=pa.array(["A"])) == []
+
+
+def test_a_replacement_of_accounts_of_many_buckets_knows_what_is_new_of_each(
+    make_hub: Callable[..., Hub],
+) -> None:
+    hub = make_hub()
+    send_sync(hub, dict.fromkeys((f"A{k}" for k in range(6)), CHAMPION.duns))
+    cuts = [Cut(account=f"A{k}", day=DAY, stamp="20130903010000", wh=100 + k) for k in range(6)]
+    send(hub, *cuts[:3])
+    send(hub, *cuts[3:5])
+    same, later = "20130903010000", "20130903020000"
+    # Of the same sum as it was, in other intervals.
+    moved = (
+        lse([replace(cuts[3], stamp=later)])
+        .replace(b",0.103,", b",0.104,", 1)
+        .replace(b",0.103,", b",0.102,", 1)
+    )
+    sent = lse([replace(cuts[0], stamp=later), replace(cuts[1], stamp=later, wh=7)]) + moved
+    sent += lse([replace(cuts[4], stamp=same), cuts[5]])
+    drop = hub.upload(CNP.id, interval_name(hub), sent)
+    assert drop.outcome is Outcome.ACCEPTED
+    assert (drop.blocks_loaded, drop.blocks_replacing, drop.blocks_unchanged) == (3, 2, 2)
+    hub.on(minutes=15)
+    hub.sweep()
+    readings = {(account, stamp): values for account, _, _, stamp, values in found(hub, CHAMPION.id)}
+    assert readings["A3", later][:3] == ("0.104", "0.102", "0.103")
+    assert {account for account, stamp in readings if stamp == later} == {"A1", "A3"}
