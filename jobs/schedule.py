@@ -72,7 +72,6 @@ class Schedule:
         self._executor = self._make()
         self._under_way: dict[str, Future[Any]] = {}
         self._failed: set[str] = set()  # stages of sweeps
-        self._tidied = False
         self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
         self._sweeping = threading.Lock()
@@ -166,9 +165,7 @@ class Schedule:
             yield "publications", partial(self._publications, edcs, now)
             yield "sheets", partial(sheets.write, stores=stores, now=now)
             yield "seal", partial(seal.seal, stores=stores, now=now)
-            if not self._tidied:
-                self._tidied = True
-                yield "tidy", partial(tidy.tidy, stores=stores, now=now)
+            yield "tidy", partial(tidy.tidy, stores=stores, now=now)
         yield "retain", partial(retain.retain, stores=stores, now=now)
         yield "discard", partial(arrive.discard_broken, stores=stores, now=now)
         for edc in edcs:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ def prepare(root: Path, settings: Settings, console: bool = False) -> None:
     threading.Thread(target=_leave_with_the_hub, name="hub-watch", daemon=True).start()
     home = Home(root)
     log_setup.configure(home, settings, console=console)
-    lend(Stores.open(home, settings))
+    opened = Stores.open(home, settings)
+    lend(opened)
+    Finalize(None, opened.close, exitpriority=1)  # a worker that ends in order has not died
 
 
 def _leave_with_the_hub() -> None:

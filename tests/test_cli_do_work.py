@@ -142,6 +142,7 @@ def test_locks_of_processes_that_are_gone_are_cleared_up_and_those_of_the_living
     assert other.is_alive(mine.name)
     mine.close()
     assert not other.is_alive(mine.name)
+    other.forget(other.gone())
     other.close()
     assert list(tmp_path.iterdir()) == []
 

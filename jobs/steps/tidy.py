@@ -1,5 +1,8 @@
 """tidy: what processes left behind that died in the middle goes; what a living one is at stays.
 
+Looking for it takes a walk through all folders of a home, which years have filled; so that is done when a process
+has ended without closing since the last one, and once a day.
+
 Nothing that the ledger knows is touched, and nothing that anybody will still make again: a file in the making is
 locked by its process, and what was made for a drop or a sync may be used until that is at its end.
 """
@@ -15,10 +18,11 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from jobs.stores import files, layout
-from jobs.stores.ledger import claims, drops, loads, syncs
+from jobs.stores.ledger import claims, drops, loads, runs, syncs
 from jobs.stores.opened import Stores
 from schemas.drop import ENDED
 
+_JOB = "tidy"
 _DROP = re.compile(r"\.(D\d+-\d+)(\.affirmed)?\.parquet$")
 _SYNC = re.compile(r"^(S\d+-.+-\d+)\.parquet$")
 _SETTLED = {"in-force", "superseded", "rejected", "refused", "older"}
@@ -31,13 +35,25 @@ class Tidied:
     removed: tuple[Path, ...]
 
 
-def tidy(*, stores: Stores, now: datetime) -> Tidied:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NothingDied:
+    """Leftovers were looked for today, and no process has died since."""
+
+
+def tidy(*, stores: Stores, now: datetime) -> Tidied | NothingDied:
     """Remove leftovers. Looks at every folder of the home once."""
+    gone, day = stores.owner.gone(), f"{now:%Y-%m-%d}"
     with stores.ledger.read() as tx:
+        if not gone and runs.is_done(tx, _JOB, day):
+            return NothingDied()
         removed = [*_asides(stores), *_of_the_lake(tx, stores)]
     for path in removed:
         files.remove(path)
-    return Tidied(removed=(*removed, *_unpublished(stores, now)))
+    removed += _unpublished(stores, now)
+    with stores.ledger.write() as tx:
+        runs.keep(tx, _JOB, day, at=now)
+    stores.owner.forget(gone)
+    return Tidied(removed=tuple(removed))
 
 
 def _asides(stores: Stores) -> Iterator[Path]:

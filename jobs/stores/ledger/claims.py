@@ -9,7 +9,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
@@ -58,6 +58,7 @@ class Owner:
         """These processes were ended by us: what they had in hand is free, and no fault of its own."""
         for pid in pids:
             for path in self.locks.glob(f"{pid}-*{_HELD}"):
+                path.with_suffix(_GONE).touch()
                 path.rename(path.with_suffix(_LEFT))
 
     def is_alive(self, name: str) -> bool:
@@ -68,16 +69,33 @@ class Owner:
         """Of one that is not alive: whether it was cut off, and did not leave its claims."""
         return not (self.locks / f"{name}{_LEFT}").exists()
 
+    def gone(self) -> list[Path]:
+        """What tells of processes that ended without closing, and may have left more behind than claims."""
+        held = self.locks.glob(f"[!.]*{_HELD}")
+        dead = [path for path in held if not _is_held(path) and path.exists()]  # and was not closed just now
+        return [*dead, *self.locks.glob(f"*{_GONE}")]
+
+    def forget(self, gone: Iterable[Path]) -> None:
+        """What these left behind is cleared up, or will be by their claims."""
+        for path in gone:
+            path.unlink(missing_ok=True)
+
     def clear_up(self) -> None:
-        """Remove what processes left behind that are gone; after their claims were taken back."""
-        for path in (*self.locks.glob(f"*{_HELD}"), *self.locks.glob(f".*{_HELD}")):
+        """Remove the locks of processes that are gone, after their claims were taken back; `gone` tells of
+        them still.
+        """
+        for path in self.locks.glob(f"[!.]*{_HELD}"):
+            if not _is_held(path):
+                with suppress(FileNotFoundError):  # closed meanwhile, or another clears up
+                    path.rename(path.with_suffix(_GONE))
+        for path in self.locks.glob(f".*{_HELD}"):
             if not _is_held(path):
                 path.unlink(missing_ok=True)
         for path in self.locks.glob(f"*{_LEFT}"):
             path.unlink(missing_ok=True)
 
 
-_HELD, _LEFT = ".lock", ".left"
+_HELD, _LEFT, _GONE = ".lock", ".left", ".gone"
 
 
 def lives(locks: Path, name: str) -> bool:
