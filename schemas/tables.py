@@ -91,6 +91,7 @@ drop = Table(
     CheckConstraint("stage in ('loaded','refused','duplicate') or outcome is null", name="outcome"),
     Index("ix_drop_partner_arrived_at", "partner", "arrived_at"),
     Index("ix_drop_arrived_at", "arrived_at"),
+    Index("ix_drop_stage_arrived_at", "stage", "arrived_at"),
     Index("ix_drop_partner_sha256", "partner", "sha256"),
     Index("ix_drop_name", "name"),
     # one file of a name lies in an inbound folder

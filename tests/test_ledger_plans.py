@@ -38,6 +38,8 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
     "an EDC's first arrival": lambda tx: drops.first_arrival(tx, "cnp"),
     "the latest drops": drops.listed,
     "the latest drops of an EDC": lambda tx: drops.listed(tx, partner="cnp"),
+    "the latest drops of a stage": lambda tx: drops.listed(tx, stage=Stage.REFUSED),
+    "the latest drops of an EDC and a stage": lambda tx: drops.listed(tx, partner="cnp", stage=Stage.REFUSED),
     "the drops of a file name": lambda tx: drops.listed(tx, name="a"),
     "the latest load": lambda tx: loads.last_seq(tx, "cnp"),
     "the files of a day": lambda tx: loads.on_day(tx, edc="cnp", day=DAY, low="a", high="b"),

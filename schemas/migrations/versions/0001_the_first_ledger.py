@@ -64,6 +64,7 @@ def upgrade() -> None:  # noqa: PLR0915 - one table after the other
         )
         batch_op.create_index("ix_drop_partner_arrived_at", ["partner", "arrived_at"], unique=False)
         batch_op.create_index("ix_drop_partner_sha256", ["partner", "sha256"], unique=False)
+        batch_op.create_index("ix_drop_stage_arrived_at", ["stage", "arrived_at"], unique=False)
         batch_op.create_index(
             "ix_drop_receipt_due",
             ["id"],
@@ -511,6 +512,7 @@ def downgrade() -> None:  # noqa: PLR0915 - one table after the other
             sqlite_where=sa.text("receipt_due = 1"),
             postgresql_where=sa.text("receipt_due"),
         )
+        batch_op.drop_index("ix_drop_stage_arrived_at")
         batch_op.drop_index("ix_drop_partner_sha256")
         batch_op.drop_index("ix_drop_partner_arrived_at")
         batch_op.drop_index(
