@@ -57,12 +57,10 @@ class OfEdc:
 
     @property
     def percent(self) -> float | None:
-        """Loaded of due, rounded as a report of the deadline rounds; 100.0 only when nothing is missing."""
+        """Loaded of due, rounded as a report of the deadline rounds; of nothing, all."""
         if self.due is None:
             return None
-        if self.loaded >= self.due:
-            return 100.0
-        return min(99.999, round(100 * self.loaded / self.due, 3))
+        return receipt.percent(self.loaded, of=self.due) if self.due else 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -234,12 +234,17 @@ def report(verdict: Mapping[str, Any]) -> dict[str, Any]:
         "loaded_in_time": in_time,
         "late": verdict["late"],
         "missing": verdict["missing"],
-        "percent_at_deadline": round(100 * in_time / expected, 3) if expected else None,
+        "percent_at_deadline": percent(in_time, of=expected),
         "last_load_at": None if last is None else instant(last),
         "hub_late_seconds": verdict["hub_late_seconds"],
         "sync": verdict["sync_id"] or None,
         "judged_at": instant(verdict["judged_at"]),
     }
+
+
+def percent(count: int, *, of: int) -> float | None:
+    """A share in per cent, rounded down to three decimals: 100.0 only when nothing is missing. None: of nothing."""
+    return min(count, of) * 100_000 // of / 1_000 if of else None
 
 
 def instant(at: datetime) -> str:

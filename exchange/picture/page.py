@@ -12,6 +12,7 @@ from exchange.picture import curve
 from exchange.picture.curve import Curve
 from exchange.picture.figures import Figures, Row
 from exchange.tonight import OfEdc
+from schemas import receipt
 
 _SHOWN = 40  # faulty drops of an EDC that are named
 _STYLE = """
@@ -104,7 +105,8 @@ def _completeness(figures: Figures) -> Iterator[str]:
         verdict, in_time = figures.verdicts.get(edc.edc), figures.in_time(edc)
         judged = verdict is not None and in_time is not None
         counts = [verdict[name] for name in ("late", "missing")] if verdict and judged else [None, None]
-        percent = f"{100 * in_time / edc.due:.3f} %" if judged and edc.due and in_time is not None else ""
+        share = receipt.percent(in_time or 0, of=edc.due or 0) if judged else None
+        percent = "" if share is None else f"{share:.3f} %"
         drawn = curve.bar(in_time or 0, *(count or 0 for count in counts)) if judged else ""
         cells = [_text(edc.edc), _count(edc.due), _count(in_time), *(_count(count) for count in counts)]
         last = _local(edc.last_load_at, figures.zones[edc.edc])
