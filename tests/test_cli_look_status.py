@@ -131,7 +131,9 @@ def test_blocks_that_nobody_expects_do_not_hide_those_that_are_missing(
     assert "2 of 4" in desk.ask("status").out
 
 
-@pytest.mark.parametrize(("loaded", "percent"), [(6_999_999, 99.999), (7_000_000, 100.0), (0, 0.0)])
+@pytest.mark.parametrize(
+    ("loaded", "percent"), [(6_999_999, 99.999), (7_000_000, 100.0), (3_499_999, 49.999), (0, 0.0)]
+)
 def test_the_share_is_whole_only_when_nothing_is_missing(only_cnp: Hub, loaded: int, percent: float) -> None:
     (edc,) = tonight.look(stores=only_cnp.stores, now=only_cnp.now).edcs
     assert replace(edc, loaded=loaded, due=7_000_000).percent == percent

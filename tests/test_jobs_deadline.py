@@ -27,6 +27,7 @@ from jobs_fixtures import (
     send,
     send_sync,
 )
+from schemas import receipt
 from schemas.drop import Outcome, Stage
 from schemas.sample import Edc
 from schemas.usage_day import UsageDay
@@ -101,6 +102,12 @@ def test_a_day_of_which_something_is_missing_is_missed_and_names_it(hub: Hub) ->
     assert (said["verdict"], said["expected"], said["loaded_in_time"], said["missing"]) == ("missed", 4, 2, 2)
     assert said["percent_at_deadline"] == 50.0
     assert missing(hub)[1:] == [["B", "1", "MB", "77003"], ["B", "4", "MB", "77003"]]
+
+
+def test_all_of_millions_is_said_only_when_not_one_is_missing() -> None:
+    shares = [receipt.percent(count, of=7_000_000) for count in (6_999_999, 7_000_000, 3_499_999, 0)]
+    assert shares == [99.999, 100.0, 49.999, 0.0]
+    assert receipt.percent(0, of=0) is None
 
 
 def test_what_the_roster_does_not_ask_for_is_neither_due_nor_makes_up_for_it(hub: Hub) -> None:

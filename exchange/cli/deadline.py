@@ -76,9 +76,7 @@ def _told(edc: Partner, day: UsageDay, asked: Asked, stores: Stores, *, missing:
     if state != "judged":
         row["judged_at"] = None
     row["deadline_at"], row["last_load"] = deadline, judged.verdict["last_load_at"]
-    row["list"] = (
-        [dict(zip(step.MISSING_FIELDS, one, strict=True)) for one in judged.missing] if missing else None
-    )
+    row["list"] = judged.missing.to_pylist() if missing else None
     return row
 
 

@@ -2,11 +2,14 @@
 
 import csv
 import io
+import secrets
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from config.partners import Partner
 from jobs.rules import deadlines, ownership
@@ -20,6 +23,8 @@ from schemas import receipt
 from schemas.usage_day import UsageDay, local_date
 
 MISSING_FIELDS = ("account", "channel", "meter", "zip")
+_NONE_MISSING = pa.table({name: pa.array([], pa.string()) for name in MISSING_FIELDS})
+_BOUNDED = {"memory_limit": "512MiB", "preserve_insertion_order": "false"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +32,7 @@ class Judged:
     """The verdict on a usage day (a row of schemas.tables.verdict), and what was missing."""
 
     verdict: dict[str, Any]
-    missing: tuple[tuple[str, ...], ...]  # MISSING_FIELDS
+    missing: pa.Table  # MISSING_FIELDS: a night of which nothing came has as many as its roster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +100,8 @@ def report_to_edc(judged: Judged, *, stores: Stores) -> tuple[Laid, Laid]:
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(MISSING_FIELDS)
-    rows.writerows(judged.missing)
+    for some in judged.missing.to_batches(max_chunksize=50_000):
+        rows.writerows(zip(*(column.to_pylist() for column in some.columns), strict=True))
     return report, lay(row["edc"], "reports", receipt.missing_name(row["usage_date"]), out.getvalue())
 
 
@@ -130,9 +136,10 @@ def look(edc: Partner, day: date, *, stores: Stores, now: datetime, held_to: str
     }
     assert edc.zone is not None
     if sync is None or (held_to is None and _is_stale(sync, local_date(deadline, edc.zone), stores)):
-        return Judged(verdict=row, missing=())
+        return Judged(verdict=row, missing=_NONE_MISSING)
     paths = [str(stores.lake.root / file.path) for file in files]
-    expected, in_time, late, missing = _compare(Roster(stores.lake, sync.path), paths)
+    spill = stores.home.staging / f"deadline-{secrets.token_hex(4)}"  # made when needed, gone at the end
+    expected, in_time, late, missing = _compare(Roster(stores.lake, sync.path), paths, spill=spill)
     row |= {
         "verdict": deadlines.verdict(expected=expected, in_time=in_time),
         "sync_id": sync.id,
@@ -141,7 +148,7 @@ def look(edc: Partner, day: date, *, stores: Stores, now: datetime, held_to: str
         "late": late,
         "missing": len(missing),
     }
-    return Judged(verdict=row, missing=tuple(missing))
+    return Judged(verdict=row, missing=missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,9 +197,11 @@ def _is_stale(sync: Sync, today: date, stores: Stores) -> bool:
     return ownership.is_stale(as_of=sync.as_of, today=today, max_age_days=stores.settings.sync.max_age_days)
 
 
-def _compare(roster: Roster, paths: list[str]) -> tuple[int, int, int, list[tuple[str, ...]]]:
-    """Hold what is loaded to what was due: expected, in time, late, and the rows that are missing."""
-    with duckdb.connect() as sql:
+def _compare(roster: Roster, paths: list[str], *, spill: Path) -> tuple[int, int, int, pa.Table]:
+    """Hold what is loaded to what was due: expected, in time, late, and the rows that are missing. What does
+    not fit into the memory it may take, `spill` holds meanwhile.
+    """
+    with duckdb.connect(config={**_BOUNDED, "temp_directory": str(spill)}) as sql:
         due(sql, roster).create("due")
         sql.execute("create temp table loaded (account varchar, channel varchar, in_time boolean)")
         if paths:
@@ -202,11 +211,10 @@ def _compare(roster: Roster, paths: list[str]) -> tuple[int, int, int, list[tupl
                 {"paths": paths},
             )
         sql.execute("create temp view held as from due left join loaded using (account, channel)")
-        counts = sql.execute(
+        ((expected, in_time, late),) = sql.sql(
             "select count(*), count(*) filter (in_time), count(*) filter (not in_time) from held"
-        ).fetchone()
-        missing = sql.execute(
-            "select account, channel, meter, zip from held where in_time is null order by all"
         ).fetchall()
-    assert counts is not None
-    return int(counts[0]), int(counts[1]), int(counts[2]), missing
+        missing = sql.sql(
+            "select account, channel, meter, zip from held where in_time is null order by all"
+        ).to_arrow_table()
+    return expected, in_time, late, missing
