@@ -78,3 +78,15 @@ def test_a_replacement_of_accounts_of_many_buckets_knows_what_is_new_of_each(
     readings = {(account, stamp): values for account, _, _, stamp, values in found(hub, CHAMPION.id)}
     assert readings["A3", later][:3] == ("0.104", "0.102", "0.103")
     assert {account for account, stamp in readings if stamp == later} == {"A1", "A3"}
+
+
+def test_an_account_between_two_that_were_affirmed_together_is_new(make_hub: Callable[..., Hub]) -> None:
+    hub = make_hub()
+    send_sync(hub, dict.fromkeys(("A", "B", "C"), CHAMPION.duns))
+    first, third = (Cut(account=account, day=DAY, stamp="20130903010000") for account in "AC")
+    send(hub, first)
+    send(hub, third)
+    again = send(hub, *(replace(cut, stamp="20130903020000") for cut in (first, third)))
+    assert again.blocks_unchanged == 2
+    between = send(hub, Cut(account="B", day=DAY, stamp="20130903010000"))
+    assert (between.outcome, between.blocks_loaded, between.blocks_replacing) == (Outcome.ACCEPTED, 1, 0)

@@ -214,33 +214,28 @@ def _standing(files: list[LakeFile], blocks: pa.Table, stores: Stores) -> tuple[
     """
     accounts = pc.unique(blocks["account"])
     usage = [file.path for file in files if file.kind == "usage"]
-    found = stores.lake.look_up(usage, columns=(*_KEY, "wh_total"), accounts=accounts)
-    standing = pa.concat_tables(found).unify_dictionaries()
+    found = stores.lake.look_up(usage, columns=_TOTALS.names, accounts=accounts)
+    standing = pa.concat_tables([_TOTALS.empty_table(), *found]).unify_dictionaries()
     alike = pc.unique(standing["account"].filter(pc.is_in(_totals(standing), value_set=_totals(blocks))))
     holding = [
         path
         for path, rows in zip(usage, found, strict=True)
         if pc.any(pc.is_in(rows["account"], value_set=alike)).as_py()
     ]
-    content = pa.concat_tables(
-        [_NO_CONTENT, *stores.lake.look_up(holding, columns=_NO_CONTENT.column_names, accounts=alike)]
-    )
+    read = stores.lake.look_up(holding, columns=_CONTENT.names, accounts=alike)
+    content = pa.concat_tables([_CONTENT.empty_table(), *read]).unify_dictionaries().combine_chunks()
     wanted = pc.is_in(standing["account"], value_set=alike).to_numpy().astype(np.bool_)
-    content = (
-        content.unify_dictionaries().combine_chunks().take(pa.array(np.cumsum(wanted) - 1, mask=~wanted))
-    )
-    for name in content.column_names:
+    content = content.take(pa.array(np.cumsum(wanted) - 1, mask=~wanted))
+    for name in _CONTENT.names:
         standing = standing.append_column(name, content[name])
-    affirmed = stores.lake.look_up(
-        [file.path for file in files if file.kind == "affirmed"], columns=_KEY, accounts=accounts
-    )
-    return standing, pa.concat_tables([_NO_KEYS, *affirmed]).unify_dictionaries()
+    others = [file.path for file in files if file.kind == "affirmed"]
+    again = stores.lake.look_up(others, columns=_KEYS.names, accounts=accounts)
+    return standing, pa.concat_tables([_KEYS.empty_table(), *again]).unify_dictionaries()
 
 
-_NO_KEYS = pa.schema([block.LAKE.field(name) for name in _KEY]).empty_table()
-_NO_CONTENT = pa.schema(
-    [block.LAKE.field(name) for name in block.CONTENT if name != "wh_total"]
-).empty_table()
+_KEYS = pa.schema([block.LAKE.field(name) for name in _KEY])
+_TOTALS = _KEYS.append(block.LAKE.field("wh_total"))
+_CONTENT = pa.schema([block.LAKE.field(name) for name in block.CONTENT if name != "wh_total"])
 
 
 def _totals(blocks: pa.Table) -> pa.Array:
