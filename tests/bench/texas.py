@@ -129,7 +129,7 @@ class Texas(ABC):
         if outcomes != {"accepted"}:
             raise SystemExit(f"not all was accepted: {outcomes}")
         self.replace(self.night.replacement(EDC, accounts=REPLACED))
-        self.replace(some_again(self.night, self.buckets))
+        self.replace(some_again(self.night))
         self.publish()
         switched = max(self.night.accounts * SWITCHED // 7_000_000, 1)
         self.sync("switch", list(self.night.sync(EDC, later=1, switched=switched)))
@@ -322,17 +322,17 @@ class BySftp(Texas):
         self.served.close()
 
 
-def some_again(night: Night, buckets: int) -> SampleFile:
-    """New readings of some accounts of every bucket: each is in the lake already, in another file."""
-    each = max(min(REPLACED, night.accounts) // buckets, 1)
-    other = DAY + timedelta(days=7)
-    blocks = pa.concat_tables(
-        night.blocks(EDC, begin, min(begin + each, night.accounts), day=other)
-        for begin in range(0, night.accounts, BUCKET)
-    ).combine_chunks()
-    place = blocks.schema.get_field_index("usage_date")
-    day = pa.repeat(pa.scalar(DAY, pa.date32()), len(blocks))
-    blocks = blocks.unify_dictionaries().set_column(place, blocks.schema.field(place), day)
+def some_again(night: Night) -> SampleFile:
+    """New readings of accounts that lie far apart, some of every bucket: each is in the lake already."""
+    count = min(REPLACED, night.accounts)
+    blocks = night.blocks(EDC, 0, count, day=DAY + timedelta(days=7)).combine_chunks()
+    apart = pa.array(np.linspace(0, night.accounts - 1, count).astype(np.int64))
+    for name, column in (
+        ("account", night.people(EDC).accounts.take(apart)),
+        ("usage_date", pa.repeat(pa.scalar(DAY, pa.date32()), count)),
+    ):
+        place = blocks.schema.get_field_index(name)
+        blocks = blocks.set_column(place, blocks.schema.field(place), column)
     at = (AT + timedelta(hours=3)).time()
     return night.file(EDC, blocks, says="new readings", day=DAY, at=at, counter=1)
 
