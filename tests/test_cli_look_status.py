@@ -418,7 +418,7 @@ def test_it_is_readable_on_a_terminal_of_80_columns(make_hub: MakeHub) -> None:
     hub.sweep()
     lines = on_a_terminal(hub, "status")
     assert max(len(line) for line in lines) <= 80
-    assert any("2013-09-02  1,101 of 1,201  ███████░ 91.674 %  in 1" in line for line in lines), lines
+    assert any("2013-09-02  1,101 of 1,201  ███████░ 91.673 %  in 1" in line for line in lines), lines
     assert any(line.split()[-2:] == ["2013-09-03", "10:00"] for line in lines if "champion" in line), lines
     assert any("S130903-cnp-1, of today" in line for line in lines)
     assert '    meterhub partner add ID --role egs --duns 999888777 --name "NAME" --key FILE' in lines
