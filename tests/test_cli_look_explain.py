@@ -10,7 +10,7 @@ import pytest
 
 from hub_fixtures import Hub, morning
 from jobs.steps import arrive
-from jobs_fixtures import CHAMPION, Cut, send, send_sync
+from jobs_fixtures import CHAMPION, Cut, lse, send, send_sync
 from look_fixtures import DAY, Desk, Told, on_a_terminal, told_once
 from schemas.receipt import manifest_name
 
@@ -322,6 +322,21 @@ def test_as_known_at_an_instant_an_account_is_told_as_it_was_then(desk: Desk) ->
     assert said["of_record"] == f"champion, DUNS {CHAMPION.duns}"
     assert [row["state"] for row in said["carried"]] == ["laid-out"]
     assert [row["until"] for row in said["of_record_since"]] == [None]
+
+
+def test_as_known_at_an_instant_a_drop_that_was_under_way_is_told_as_far_as_it_was(
+    hub: Hub, capsys: Any, monkeypatch: Any
+) -> None:
+    drop = hub.arrive("cnp", "957877905IntervalData20130903050000001.lse", lse([Cut(account="7", day=DAY)]))
+    hub.on(minutes=1)
+    then = hub.now.isoformat()
+    hub.on(minutes=1)
+    hub.sweep()
+    desk = Desk(hub, capsys, monkeypatch)
+    assert (story(desk, drop.id)["stage"], story(desk, "7")["versions"][0]["drop"]) == ("loaded", drop.id)
+    was = story(desk, drop.id, "--as-known-at", then)
+    assert (was["stage"], was["outcome"], events(was)) == ("arrived", None, ["drop.arrived"])
+    assert desk.ask("explain", "7", "--as-known-at", then).code == 1
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,14 @@ def test_an_egs_needs_a_day_and_only_an_egs_is_listed(desk: Desk) -> None:
     assert (answer.code, "nothing of 2012-01-01 is loaded" in answer.err) == (1, True)
 
 
+def test_without_a_sync_nobody_is_of_record(hub: Hub, at_desk: Callable[[Hub], Desk]) -> None:
+    send(hub, Cut(account="7", day=DAY))
+    hub.sweep()
+    said = at_desk(hub).ask("explain", "champion", "--day", str(DAY)).out
+    assert "0 are in what champion was given of 2013-09-02; no sync of cnp is in force" in said
+    assert reasons(at_desk(hub), "champion") == {"7": "suspense"}
+
+
 def test_what_keeps_an_account_out_is_told_for_each_that_is_of_record(
     tmp_path_factory: pytest.TempPathFactory, at_desk: Callable[[Hub], Desk]
 ) -> None:

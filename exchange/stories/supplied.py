@@ -86,6 +86,7 @@ def _story(egs: Partner, edc: Partner, day: date, it: Supply) -> Story | None:
     ]
     inside = sum(one.accounts for one in counts if REASONS[one.reason][0])
     of = sum(one.accounts for one in counts)
+    none = "" if it.sync else f"; no sync of {edc.id} is in force, so nobody is of record"
     facts = {
         "egs": egs.id,
         "edc": edc.id,
@@ -98,7 +99,7 @@ def _story(egs: Partner, edc: Partner, day: date, it: Supply) -> Story | None:
     return Story(
         kind="egs-day",
         subject=egs.id,
-        summary=f"Of {of:,} accounts of {edc.id}, {inside:,} are in what {egs.id} was given of {day}.",
+        summary=f"Of {of:,} accounts of {edc.id}, {inside:,} are in what {egs.id} was given of {day}{none}.",
         facts=facts,
         sections=[
             Section(
