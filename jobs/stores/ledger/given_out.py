@@ -30,6 +30,7 @@ def outbound_files(tx: Connection, later: Later, wanted: Wanted, publications: s
     rewritten = {
         row["partner"]: row for row in later.events["publication.recorded"] if row["details"].get("replaces")
     }
+    written_again = _last_rewrites(tx, publications)
     file = tables.outbound_file
     for row in rows_of(tx, file, wanted.of(file.c.edc)):
         key = (row["egs"], row["name"])
@@ -40,7 +41,9 @@ def outbound_files(tx: Connection, later: Later, wanted: Wanted, publications: s
         if key in withdrawn:
             row |= {"state": "laid-out", "withdrawn_at": None, "withdrawn_by": "", "rewrite_due": False}
         elif row["withdrawn_at"] is not None and row["edc"] in rewritten:
-            row["rewrite_due"] = _was_due(tx, key, later.until, row["edc"])
+            since = written_again.get(row["edc"])
+            is_done = since is not None and row["withdrawn_at"] < since
+            row["rewrite_due"] = not is_done and _was_due(tx, key, later.until, row["edc"])
         if row["replaced_by"] in heirs:
             row["replaced_by"] = ""
         if key in fetched and not _was_fetched(tx, key, later.until):
@@ -48,6 +51,16 @@ def outbound_files(tx: Connection, later: Later, wanted: Wanted, publications: s
         if row["publication_id"] in laid_out:
             row |= {"state": "recorded", "laid_out_at": None}
         yield row
+
+
+def _last_rewrites(tx: Connection, publications: set[str]) -> dict[str, datetime]:
+    """By EDC, when files that were withdrawn had been written again last, by one of these publications."""
+    publication = tables.publication
+    found: dict[str, datetime] = {}
+    for row in rows_of(tx, publication, publication.c.replaces != ""):
+        if row["id"] in publications:
+            found[row["edc"]] = max(row["at"], found.get(row["edc"], row["at"]))
+    return found
 
 
 def _was_due(tx: Connection, key: tuple[str, str], until: Until, edc: str) -> bool:
