@@ -96,6 +96,22 @@ def test_pages_and_reasons_give_what_all_of_it_has(desk: Desk) -> None:
     ]
 
 
+def test_a_page_holds_all_channels_of_its_accounts_which_count_once(
+    hub: Hub, at_desk: Callable[[Hub], Desk]
+) -> None:
+    send_sync(hub, [Row(account="7", channels="4;1"), Row(account="8")])
+    send(hub, Cut(account="7", day=DAY), Cut(account="8", day=DAY))
+    hub.sweep()
+    desk = at_desk(hub)
+    first = [
+        (row["account"], row["channel"], row["reason"]) for row in listed(desk, "champion", "--limit", "1")
+    ]
+    assert first == [("7", "1", "missing"), ("7", "4", "given")]
+    assert [row["account"] for row in listed(desk, "champion", "--limit", "1", "--after", "7")] == ["8"]
+    (said,) = desk.ask("explain", "champion", "--day", str(DAY), "--json").json
+    assert said["summary"].startswith("Of 2 accounts of cnp, 2 are in")
+
+
 def test_as_known_at_an_instant_it_is_told_as_it_was_then(desk: Desk) -> None:
     then = reasons(desk, "champion", "--as-known-at", "2013-09-03T10:10Z")
     assert then == OF_CHAMPION | {"1002": "given", "1005": "suspense", "1007": "missing"}

@@ -136,7 +136,7 @@ def _of_egs(
             if it is None:
                 continue
             found.append(it.story)
-            if not asked.json:
+            if not asked.json and not wanted.after:
                 asked.show(None, *_shown(it.story))
             if wanted.asks:
                 _list(asked, it, wanted)
@@ -150,9 +150,10 @@ def _of_egs(
 
 def _list(asked: Asked, it: Supplied, wanted: _Wanted) -> None:
     most = wanted.limit if wanted.limit is not None else 0 if asked.json else _LISTED
-    account, count = "", 0
+    account, count = "", 0  # the last one, and how many
     for row in it.listed(reasons=wanted.reasons, after=wanted.after, limit=most):
-        account, count = row["account"], count + 1
+        count += row["account"] != account
+        account = row["account"]
         if asked.json:
             click.echo(json.dumps(row, ensure_ascii=False))
         else:

@@ -23,7 +23,9 @@ class Supplied:
     _supply: Supply
 
     def listed(self, *, reasons: Sequence[str], after: str, limit: int) -> Iterator[dict[str, Any]]:
-        """Account by account, ready for JSON: those behind `after`, `limit` at most (0: all), for some reasons or all."""
+        """Account by account, ready for JSON: those behind `after`, `limit` at most (0: all), for some reasons or all;
+        a row a channel.
+        """
         for batch in self._supply.accounts(reasons=reasons, after=after, limit=limit):
             for row in batch.to_pylist():
                 reason, account, channel = row.pop("reason"), row.pop("account"), row.pop("channel")
@@ -84,8 +86,7 @@ def _story(egs: Partner, edc: Partner, day: date, it: Supply) -> Story | None:
         }
         for one in counts
     ]
-    inside = sum(one.accounts for one in counts if REASONS[one.reason][0])
-    of = sum(one.accounts for one in counts)
+    of, inside = it.totals()
     none = "" if it.sync else f"; no sync of {edc.id} is in force, so nobody is of record"
     facts = {
         "egs": egs.id,

@@ -88,12 +88,21 @@ class Supply:
     def accounts(
         self, *, reasons: Sequence[str] = (), after: str = "", limit: int = 0
     ) -> Iterator[pa.RecordBatch]:
-        """The accounts behind one, by account and channel, as many as are wanted; for some reasons, or all."""
+        """The accounts behind one, in order, `limit` at most (0: all), each with its channels; for some reasons, or all."""
         wanted = "where account > $after" + (" and list_contains($reasons, reason)" if reasons else "")
         given: dict[str, object] = {"after": after} | ({"reasons": list(reasons)} if reasons else {})
-        most = f"limit {limit}" if limit else ""
-        said = f"select * from why {wanted} order by account, channel {most}"
+        if limit:
+            few = f"select distinct account from why {wanted} order by account limit {limit}"
+            wanted += f" and account <= (select max(account) from ({few}))"
+        said = f"select * from why {wanted} order by account, channel"
         yield from self._sql.sql(said, params=given).to_arrow_reader(_BATCH)
+
+    def totals(self) -> tuple[int, int]:
+        """How many accounts there are, and how many of them are in."""
+        inside = [reason for reason, (is_in, _) in REASONS.items() if is_in]
+        said = "select count(distinct account), count(distinct account) filter (list_contains($inside, reason)) from why"
+        ((of, inside_of_it),) = self._sql.execute(said, {"inside": inside}).fetchall()
+        return int(of), int(inside_of_it)
 
 
 @contextmanager
