@@ -447,6 +447,7 @@ def until(ask: Callable[[], Any]) -> Any:
     limit = time.monotonic() + SECONDS
     while not (found := ask()):
         assert time.monotonic() < limit
+        time.sleep(0.005)
     return found
 
 

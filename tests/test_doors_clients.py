@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from doors_fixtures import AGREED, SECONDS, Door, names, open_door
+from doors_fixtures import AGREED, SECONDS, Door, names, open_door, until
 
 SIZES = [0, 1, 32_768, 32_769, 100_000, 3_000_000]
 
@@ -109,7 +109,7 @@ def test_openssh_shows_the_words_of_a_refusal(door: Door) -> None:
 def test_openssh_killed_in_the_middle_leaves_what_it_sent(door: Door, inbound: Path) -> None:
     make(door, "big.bin", 64 << 20)
     options = door.openssh_options("cnp", "Compression=no")
-    command = ["sftp", "-l", "80000", *options, "-P", str(door.port), "cnp@127.0.0.1"]
+    command = ["sftp", "-l", "8000", *options, "-P", str(door.port), "cnp@127.0.0.1"]
     with subprocess.Popen(
         command, cwd=door.home, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         text=True, start_new_session=True,
@@ -118,8 +118,7 @@ def test_openssh_killed_in_the_middle_leaves_what_it_sent(door: Door, inbound: P
         client.stdin.write(f"put big.bin inbound/{AGREED}\n")
         client.stdin.flush()
         part = inbound / f".{AGREED}.part"
-        while not part.exists() or part.stat().st_size < 100_000:
-            assert client.poll() is None
+        until(lambda: part.exists() and part.stat().st_size >= 100_000)
         os.killpg(client.pid, signal.SIGKILL)
     told = door.desk.wait_for("upload_broken")
     assert part.read_bytes() == (door.home / "big.bin").read_bytes()[: told.more["received"]]

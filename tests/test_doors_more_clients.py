@@ -43,7 +43,12 @@ node = pytest.mark.skipif(
 
 def ssh2(door: Door, login: str, *steps: list[Any], fails: bool = False) -> Any:
     asked = {
-        "connect": {"host": "127.0.0.1", "port": door.port, "username": login},
+        "connect": {
+            "host": "127.0.0.1",
+            "port": door.port,
+            "username": login,
+            "readyTimeout": SECONDS * 1000,
+        },
         "key": str(door.key_files[login]),
         "steps": steps,
     }
