@@ -24,15 +24,18 @@ from jobs.steps import (
     receive,
     short,
     sync,
+    tidy,
 )
 from jobs.stores import attempts
 from jobs.stores.attempts import Turn, attempt
-from jobs.stores.ledger import drops, runs, syncs
+from jobs.stores.ledger import claims, drops, failures, runs, syncs
+from jobs.stores.ledger.failures import Failure
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
 from schemas import file_name, sync_file
 from schemas.drop import UNDER_WAY, Drop, Stage
-from schemas.fault import Fault
+from schemas.fault import Fault, shown
+from schemas.fault_codes import BY_OPERATOR
 from schemas.usage_day import local_date
 
 Clock = Callable[[], datetime]
@@ -90,6 +93,44 @@ def advance(drop_id: str, *, stores: Stores, clock: Clock) -> Advanced | Claimed
             drop = finish.finish(drop, sender=sender, stores=stores, now=clock())
     _follow_up(drop, sender, stores=stores, clock=clock)
     return Advanced(drop=drop)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotOpen:
+    """The drop has come to its end already: there is nothing to refuse."""
+
+    drop: Drop
+
+
+def refuse(
+    parked: Failure, *, by: str, why: str, stores: Stores, clock: Clock
+) -> Advanced | ClaimedElsewhere | NotOpen:
+    """An operator ends a drop that is parked: it is received, if it was not yet, and then refused with a receipt
+    that says so. What stops that is raised, and the drop stays parked.
+    """
+    with claims.claimed(stores.ledger, f"drop:{parked.about}", owner=stores.owner, now=clock()) as mine:
+        if not mine:
+            return ClaimedElsewhere(drop_id=parked.about)
+        with stores.ledger.read() as tx:
+            drop = drops.get(tx, parked.about)
+        if drop.stage not in UNDER_WAY:
+            return NotOpen(drop=drop)
+        if drop.stage is Stage.ARRIVED or drop.in_inbound:
+            drop = receive.receive(drop, _content(drop, stores), stores=stores, now=clock()).drop
+        tidy.of_drop(drop, stores=stores)
+        with stores.ledger.write() as tx:
+            failures.refuse(tx, parked, by=by, why=why, at=clock())
+            if drop.stage is Stage.RECEIVED or drop.stage is Stage.ACCEPTED:
+                drop = drops.refuse(tx, drop, (_by_operator(why),), at=clock())
+        if drop.receipt_due:
+            sender = stores.partners.current().get(drop.partner)
+            drop = finish.finish(drop, sender=sender, stores=stores, now=clock())
+    return Advanced(drop=drop)
+
+
+def _by_operator(why: str) -> Fault:
+    wanted = "what its operator asks for, and then the file under a new name"
+    return Fault(code=BY_OPERATOR, found=shown(why), wanted=wanted)
 
 
 def take_in(

@@ -161,9 +161,19 @@ EVENTS: Mapping[str, Event] = {
         "it failed so many times in a row and is not tried again: meterhub retry", ("task", "times", "why")
     ),
     "work.retried": Event("an operator has work tried again that was parked", ("task", "by")),
+    "work.refused": Event(
+        "an operator ended a drop that was parked: it is refused for that", ("task", "by", "why")
+    ),
     "work.waits": Event("nothing is loaded or published, for the reason named", ("why",)),
     "work.failed": Event("a step stopped with an error; it is tried again at the next sweep", ("task",)),
     "ledger.unreachable": Event("a partner was refused what the ledger has to know of", ("why",)),
+    "job.ended": Event(
+        "a job was done, for the slot, day or partner named; a hash of what it said", ("job", "said_sha256")
+    ),
+    "blocks.held": Event(
+        "what a publication held back, gave free or found another reason for: how many blocks, and their sum",
+        ("held", "given_free", "given_up", "reheld"),
+    ),
     "pool.rebuilt": Event("a worker process died; its work is taken up again"),
     "config.noted": Event(
         "a file below config/ was added, changed or, with no hash, taken away", ("sha256",)
@@ -186,4 +196,14 @@ EVENTS: Mapping[str, Event] = {
 }
 
 # Kept so that every file can be held to the chain; what they tell of has events of its own.
-EVIDENCE = frozenset({"outbound.recorded", "receipt.laid", "report.laid", "manifest.laid", "sheet.laid"})
+EVIDENCE = frozenset(
+    {
+        "outbound.recorded",
+        "receipt.laid",
+        "report.laid",
+        "manifest.laid",
+        "sheet.laid",
+        "job.ended",
+        "blocks.held",
+    }
+)

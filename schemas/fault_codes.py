@@ -34,6 +34,8 @@ def _block(says: str, *, found: str, wanted: str) -> Code:
     return Code(scope=Scope.BLOCK, says=says, found=found, wanted=wanted)
 
 
+BY_OPERATOR = "refused-by-operator"
+
 # Known before a file is opened, or from its bytes as a whole. Any of these refuses the file.
 OF_FILES: Mapping[str, Code] = {
     "name": _file(
@@ -85,6 +87,11 @@ OF_FILES: Mapping[str, Code] = {
     "too-many-accounts": _file("the file has too many accounts", found="50001", wanted="at most 50000"),
     "too-many-bad-blocks": _file(
         "too many blocks are bad to load the others", found="812 of 50000 blocks", wanted="at most 500"
+    ),
+    BY_OPERATOR: _file(
+        "the hub could not take the file in, and its operator has refused it",
+        found="its usage day is of a meter test",
+        wanted="what its operator asks for, and then the file under a new name",
     ),
 }
 

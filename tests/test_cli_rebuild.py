@@ -175,7 +175,11 @@ def test_a_ledger_that_is_there_is_left_alone(desk: Desk) -> None:
 def test_what_cannot_be_read_or_known_is_said(desk: Desk) -> None:
     lake = min(desk.hub.home.lake.glob("usage/*/*.parquet"))
     lake.write_bytes(b"PAR1")
+    packed = min(desk.hub.home.archive.glob("??/*.gz"))
+    packed.chmod(0o600)
+    packed.write_bytes(packed.read_bytes()[:10] + b"\xff" * 20)
     said = desk.ask("rebuild")
     assert said.code == 1
     assert f"Not readable: {lake}" in said.out
+    assert f"Not readable: {packed}: it cannot be unpacked: its packed bytes were changed" in said.out
     assert "who collected which outbound file" in said.out

@@ -1,5 +1,7 @@
 """What failed too often, as an operator meets it: status, drops --parked, retry; and sweep while nothing can be done."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -70,6 +72,61 @@ def test_a_retry_does_it_at_once_and_says_how_it_went(
     assert hub.events("work.retried")[0]["details"]["by"] == "maria"
     assert operator.asks(hub.home.root, hub.now, "retry", "--all") == []
     assert operator.asks(hub.home.root, hub.now, "drops", "--parked") == []
+
+
+def test_a_parked_drop_is_ended_by_an_operators_word_and_its_sender_told_why(
+    hub: Hub, operator: Operator, parked: tuple[Drop, Path]
+) -> None:
+    drop, obstacle = parked
+    why = "its readings are those of another day"
+    (told,) = operator.asks(
+        hub.home.root, hub.now, "retry", drop.id, "--refuse", "--why", why, "--by", "maria"
+    )
+    assert (told["about"], told["outcome"], told["error"]) == (drop.id, "refused", "")
+    (path,) = hub.laid(CNP.id, "receipts", f".{drop.id}.rejected.json")
+    said = json.loads(path.read_text())
+    assert [(one["code"], one["found"]) for one in said["faults"]] == [("refused-by-operator", why)]
+    assert (said["faults_total"], said["blocks_loaded"]) == (1, 0)
+    assert len(hub.laid(CNP.id, "receipts", f".{drop.id}.faults.csv")) == 1
+    (event,) = hub.events("work.refused")
+    assert (event["about"], event["details"]["by"], event["details"]["why"]) == (drop.id, "maria", why)
+    assert operator.asks(hub.home.root, hub.now, "drops", "--parked") == []
+    obstacle.unlink()
+    hub.sweep()
+    assert hub.drop(drop.id).stage is Stage.REFUSED
+    assert operator.asks(hub.home.root, hub.now, "verify")["findings"] == []
+    # the same bytes may come again: they are no duplicate of what was refused
+    again = hub.upload(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
+    assert hub.drop(again.id).outcome is Outcome.ACCEPTED
+    hub.on(minutes=15)
+    hub.sweep()
+    (done,) = operator.asks(hub.home.root, hub.now, "replay", str(DAY), "--edc", CNP.id)
+    assert (done["identical"], done["differences"]) == (True, [])
+
+
+def test_a_parked_drop_that_cannot_even_be_received_stays_parked_when_it_is_refused(
+    hub: Hub, operator: Operator
+) -> None:
+    obstacle = hub.home.archive / hashlib.sha256(lse([Cut(account="A", day=DAY)])).hexdigest()[:2]
+    obstacle.touch()
+    drop = hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
+    for _ in range(3):
+        hub.sweep()
+    asked = ("retry", "--all", "--refuse", "--why", "nobody can read it")
+    (told,) = operator.asks(hub.home.root, hub.now, *asked, code=1)
+    assert "Error" in told["error"]
+    assert (hub.drop(drop.id).stage, len(hub.failures())) == (Stage.ARRIVED, 3)
+    assert operator.asks(hub.home.root, hub.now, "drops", "--parked") != []
+    obstacle.unlink()
+    (told,) = operator.asks(hub.home.root, hub.now, *asked)
+    assert (told["outcome"], hub.drop(drop.id).outcome) == ("refused", Outcome.REJECTED)
+    assert len(hub.laid(CNP.id, "receipts", f".{drop.id}.received.json")) == 1
+
+
+def test_what_is_refused_is_refused_for_a_reason(hub: Hub, operator: Operator) -> None:
+    for words in (("--refuse",), ("--why", "x")):
+        told = operator.reads(hub.home.root, hub.now, "retry", "D130903-00001", *words, code=2)
+        assert "--refuse and --why go together" in told
 
 
 def test_whoever_asks_for_a_retry_says_of_what(hub: Hub, operator: Operator) -> None:

@@ -29,6 +29,7 @@ FOUND_ELSEWHERE = {
     "too-many-bad-blocks",
     "not-utf8",
     "late",
+    "refused-by-operator",
 }
 
 

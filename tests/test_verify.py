@@ -227,6 +227,29 @@ def test_a_home_that_is_looked_at_is_left_as_it_is(desk: Desk) -> None:
     assert content() == before
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda packed: packed[:-9], "it is cut off"),
+        (lambda packed: packed[:10] + b"\xff" * 20, "it cannot be unpacked: its packed bytes were changed"),
+        (lambda packed: b"PK" + packed[2:], "it cannot be unpacked: its beginning is not that of a gzip file"),
+        (lambda packed: packed[:-8] + bytes(8), "it cannot be unpacked: what it unpacks to is not what its own trailer says"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_unpacked_is_told_in_plain_words(
+    desk: Desk, damage: Callable[[bytes], bytes], words: str
+) -> None:
+    path = min(desk.hub.home.archive.glob("??/*.gz"))
+    before, mode = path.read_bytes(), path.stat().st_mode
+    path.chmod(0o600)
+    path.write_bytes(damage(before))
+    (found,) = desk.ask("verify", "--json").json["findings"]
+    path.write_bytes(before)
+    path.chmod(mode)
+    assert found["what"].startswith(words)
+    assert "Error" not in found["what"]
+
+
 def test_people_read_what_is_wrong_and_what_to_do(desk: Desk) -> None:
     (path,) = desk.hub.laid(CNP.id, "receipts", ".D130903-00002.accepted.json")
     before = path.read_text()

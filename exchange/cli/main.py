@@ -70,7 +70,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "retain": ("exchange.cli.retain", "Take away what has been kept for as long as was agreed."),
     "retry": (
         "exchange.cli.retry",
-        "Have drops and syncs tried again that failed too often and were parked.",
+        "Have drops and syncs tried again that failed too often and were parked, or refuse drops for good.",
     ),
     "sample-night": (
         "exchange.cli.sample_night",

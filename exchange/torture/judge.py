@@ -44,7 +44,8 @@ def _of_drops(sent: list[Sent], known: list[Drop], stores: Stores) -> Iterator[s
             yield f"{drop.id} ({drop.name}) is {drop.stage}, and nobody goes on with it"
     loaded = Counter(drop.sha256 for drop in known if drop.stage is Stage.LOADED)
     for file in sent:
-        mine = [drop for drop in by_name[file.name] if drop.stage is not Stage.DISCARDED]
+        # Who sends once more what the hub has in hand is refused at the end; what it sent waits to be discarded.
+        mine = [drop for drop in by_name[file.name] if drop.stage not in {Stage.DISCARDED, Stage.INCOMPLETE}]
         if not mine:
             yield f"{file.name} was sent, and there is no drop of it"
         if file.kind != "bad" and loaded[file.sha256] != 1:

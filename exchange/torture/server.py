@@ -59,9 +59,14 @@ class Server:
         )  # fmt: skip
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str | None:
+    """Where a program of a PostgreSQL server is; None if it is not installed."""
     kept = sorted(_DEBIAN.glob(f"*/bin/{name}"))
-    found = str(kept[-1]) if kept else shutil.which(name)
+    return str(kept[-1]) if kept else shutil.which(name)
+
+
+def _program(name: str) -> str:
+    found = program(name)
     if found is None:
         hint = "install a PostgreSQL server (Debian: postgresql), or leave --ledger away, for SQLite"
         raise OperatorError("no-postgresql", f"{name} of PostgreSQL is not installed", hint)

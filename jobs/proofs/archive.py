@@ -10,6 +10,7 @@ from isal import isal_zlib
 from jobs.proofs.finding import RESTORE, Check, Finding, Look
 from jobs.proofs.known import Known
 from jobs.proofs.place import Place, files_below, pieces
+from jobs.stores import unpacking
 
 _GZIP = 16 + 15
 
@@ -60,7 +61,7 @@ def _read(path: Path, where: str, sha256: str, kept: str, drop_id: str) -> Itera
     except FileNotFoundError:
         broken = "it is gone"
     except isal_zlib.error as error:  # type: ignore[misc] # its stub says too little
-        broken = f"it cannot be unpacked: {error}"
+        broken = unpacking.words(error)
     if not broken and member is not None and not member.eof:
         broken = "it is cut off"
     if not broken and came.hexdigest() != sha256:

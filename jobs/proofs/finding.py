@@ -18,6 +18,7 @@ class Check(StrEnum):
     SYNCS = "syncs and rosters"
     SEQUENCE = "sequence numbers without a gap"
     OUTBOUND = "outbound files, read again"
+    DEEDS = "runs, verdicts, collections and blocks held"
     OWNERS = "no account of somebody else's"
     SUMS = "sums: receipts, lake, manifests"
     STRANGERS = "files that nobody knows"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import DatabaseError
 
-from jobs.proofs import archive, lake, outbound, outside, papers, rows
+from jobs.proofs import archive, columns, lake, outbound, outside, papers, rows
 from jobs.proofs import known as knowledge
 from jobs.proofs.finding import Check, Finding, Look
 from jobs.proofs.known import Known
@@ -62,7 +62,7 @@ def verify(
         known = knowledge.read(ledger, expected=heads, whole=not quick)
     except (DatabaseError, sqlite3.DatabaseError, ValueError, LookupError) as error:
         return _unreadable(f"it cannot be read: {' '.join(str(error).split())[:300]}")
-    firm = [*known.broken, *rows.check(known)]
+    firm = [*known.broken, *rows.check(known), *columns.check(known)]
     looked_at = dict.fromkeys(Check, 0) | {
         Check.LEDGER: 1,
         Check.CHAIN: known.head.id,
@@ -78,7 +78,7 @@ def verify(
     if not seems:
         return Proof(head=known.head, looked_at=looked_at, findings=_in_order(firm))
     _wait(ledger, {one.claim for one in seems}, place)
-    later = knowledge.read(ledger, expected={}, whole=False)
+    later = knowledge.read(ledger, expected={}, whole=False, deeds=False)
     still, _ = _files(later, place, {}, only={one.where for one in seems})
     before = {(one.check, one.where) for one in seems}
     wrong = [one for one in still if (one.check, one.where) in before]
@@ -131,7 +131,7 @@ def _files(
             looked_at[look.check] = looked_at.get(look.check, 0) + 1
         looked_at |= {Check.CONFIG: len(known.told.config), Check.LOGS: len(known.told.logs)}
         found = list(_read(looks, place, told))
-        sums = [*lake.sums(known, tally), *out.sums()]
+        sums = [*lake.sums(known, tally), *out.sums(tally)]
         found += [*papers.inbound(known, place), *papers.strangers(known, place)]
         found += [*archive.strangers(known, place), *lake.strangers(known, place), *out.strangers()]
         found += [*outside.settings(known, place), *outside.logs(known, place)]

@@ -8,12 +8,21 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, select, text
 
 from jobs.proofs.chain import Chain
+from jobs.proofs.deeds import Deeds
 from jobs.proofs.finding import Check, Finding
 from jobs.stores.ledger import Ledger, events
 from jobs.stores.ledger.events import Head, Link
 from schemas import tables
 
 Rows = list[Row[Any]]
+_ENDS = {"loaded", "refused", "duplicate", "discarded"}
+_OF_SYNCS = {"parts", "rows", "accounts", "due", "moved", "share_moved", "path", "sha256", "why"}
+_INSTANTS = {
+    "sync.begun": "began_at",
+    "sync.completed": "completed_at",
+    "sync.enforced": "in_force_at",
+    "sync.superseded": "superseded_at",
+}
 _FOLDERS = {name: folder for folder, name in events.PAPERS.items()} | {events.SHEET: "reports"}
 
 
@@ -45,36 +54,73 @@ class Told:
     logs: dict[str, str] = field(default_factory=dict)  # SHA-256 by name, of days that are over
     first_numbers: dict[str, int] = field(default_factory=dict)  # by EGS, in a ledger that was made again
     config_ever: set[str] = field(default_factory=set)  # every SHA-256 that was ever noted of a setting
+    senders: dict[str, str] = field(default_factory=dict)  # by drop
+    kinds: dict[str, str] = field(default_factory=dict)  # by drop
+    parts: dict[str, set[int]] = field(default_factory=dict)  # by sync: those that drops brought
+    ended: dict[str, Link] = field(default_factory=dict)  # by drop: the event that brought it to its end
+    of_syncs: dict[str, dict[str, Any]] = field(default_factory=dict)  # by sync: columns, as events say
+    published: dict[str, Link] = field(default_factory=dict)  # by publication
+    laid_out: dict[str, str] = field(default_factory=dict)  # by publication: when
+    of_files: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # EGS, name: columns
+    deeds: Deeds = field(default_factory=Deeds)
 
     def hear(self, link: Link) -> None:
         """Take in one event."""
         kind = link.name.partition(".")[0]
         heard = _HEARD.get(link.name) or _HEARD.get(kind)
+        said = json.loads(link.details)
+        self.deeds.hear(link, said)
         if heard is not None:
-            heard(self, link, json.loads(link.details))
+            heard(self, link, said)
 
     def on_drop(self, link: Link, said: Mapping[str, Any]) -> None:
         self.stages[link.about] = link.name.partition(".")[2]
+        self.senders[link.about] = link.partner
+        if self.stages[link.about] in _ENDS:
+            self.ended[link.about] = link
         if "name" in said:
             self.names[link.about] = said["name"]
         if link.name == "drop.received":
             self.received[link.about] = said["sha256"]
             self.archived.setdefault(said["sha256"], said["kept_sha256"])
+        elif link.name == "drop.accepted":
+            self.kinds[link.about] = said["kind"]
         elif link.name == "drop.loaded":
+            if "part" in said:
+                self.parts.setdefault(said["sync"], set()).add(said["part"])
             self.counts[link.about] = dict(said)
             self.lake |= said["lake"]
 
     def on_sync(self, link: Link, said: Mapping[str, Any]) -> None:
         self.syncs[link.about] = link.name
         self.lake |= said.get("lake", {})
+        known = self.of_syncs.setdefault(link.about, {"edc": link.partner})
+        known.update({name: said[name] for name in _OF_SYNCS & said.keys()})
+        if (column := _INSTANTS.get(link.name)) is not None:
+            known[column] = link.at
 
     def on_paper(self, link: Link, said: Mapping[str, Any]) -> None:
         folder = _FOLDERS[link.name]
         paper = Paper(partner=link.partner, folder=folder, name=said["file"], sha256=said["sha256"], about=link.about)  # fmt: skip
         self.papers[paper.partner, folder, paper.name] = paper
 
-    def on_recorded(self, link: Link, said: Mapping[str, Any]) -> None:
-        self.sent[link.partner, link.about] = dict(said)
+    def on_published(self, link: Link, said: Mapping[str, Any]) -> None:
+        if link.name == "publication.recorded":
+            self.published[link.about] = link
+        elif link.name == "publication.laid_out":
+            self.laid_out[link.about] = link.at
+
+    def on_outbound(self, link: Link, said: Mapping[str, Any]) -> None:
+        known = self.of_files.setdefault((link.partner, link.about), {})
+        if link.name == "outbound.recorded":
+            self.sent[link.partner, link.about] = dict(said)
+            known["publication_id"] = said["publication"]
+        elif link.name == "outbound.withdrawn":
+            known |= {"state": "withdrawn", "withdrawn_at": link.at, "withdrawn_by": said["by"]}
+        elif link.name == "outbound.expired":
+            known |= {"state": known.get("state", "expired"), "expired_at": link.at}
+        elif said["whole"]:
+            known.setdefault("collected_at", link.at)
 
     def on_config(self, link: Link, said: Mapping[str, Any]) -> None:
         self.config[link.about] = said["sha256"]
@@ -94,7 +140,8 @@ _HEARD: Mapping[str, Callable[[Told, Link, Mapping[str, Any]], None]] = {
     "report.laid": Told.on_paper,
     "manifest.laid": Told.on_paper,
     "sheet.laid": Told.on_paper,
-    "outbound.recorded": Told.on_recorded,
+    "outbound": Told.on_outbound,
+    "publication": Told.on_published,
     "config.noted": Told.on_config,
     "chain.sealed": Told.on_sealed,
     "ledger.rebuilt": Told.on_rebuilt,
@@ -115,6 +162,7 @@ class Known:
     parts: Rows
     publications: Rows
     outbound: Rows
+    verdicts: Rows
     claims: dict[str, str]  # owner by key
 
     def unfinished(self) -> set[str]:
@@ -126,9 +174,9 @@ class Known:
         return open_drops | {f"outbound:{edc}" for edc in edcs}
 
 
-def read(ledger: Ledger, *, expected: Mapping[Head, str], whole: bool) -> Known:
+def read(ledger: Ledger, *, expected: Mapping[Head, str], whole: bool, deeds: bool = True) -> Known:
     """The ledger as it is now. `expected`: heads that must be in the chain, and who says so; `whole`: the
-    database's own form is checked to the last index.
+    database's own form is checked to the last index; `deeds`: so are the rows that no other proof needs.
     """
     with ledger.read() as tx:
         form = tuple(_form(tx, whole=whole))
@@ -141,7 +189,7 @@ def read(ledger: Ledger, *, expected: Mapping[Head, str], whole: bool) -> Known:
         return Known(
             told=told,
             head=chain.head,
-            broken=(*form, *chain.findings),
+            broken=(*form, *chain.findings, *(told.deeds.check(tx) if deeds else ())),
             drops=_all(tx, tables.drop),
             lake_files=_all(tx, tables.lake_file),
             loads=_all(tx, tables.load),
@@ -149,6 +197,7 @@ def read(ledger: Ledger, *, expected: Mapping[Head, str], whole: bool) -> Known:
             parts=_all(tx, tables.sync_part),
             publications=_all(tx, tables.publication),
             outbound=_all(tx, tables.outbound_file),
+            verdicts=_all(tx, tables.verdict),
             claims={row.key: row.owner for row in _all(tx, tables.claim)},
         )
 
@@ -160,8 +209,7 @@ def claimed(ledger: Ledger) -> dict[str, str]:
 
 
 def _all(tx: Connection, table: Table) -> Rows:
-    columns = [column for column in table.columns if column.name != "faults"]
-    return list(tx.execute(select(*columns).order_by(*table.primary_key)))
+    return list(tx.execute(select(table).order_by(*table.primary_key)))
 
 
 def _form(tx: Connection, *, whole: bool) -> list[Finding]:

@@ -20,20 +20,25 @@ from jobs.proofs.finding import ASK, RESTORE, Check, Finding, Look
 from jobs.proofs.known import Known
 from jobs.proofs.place import Place, files_below
 
-_COLUMNS = ["account", "channel", "version", "status", "wh", "wh_total"]
+_COLUMNS = ["account", "channel", "version", "status", "wh", "wh_total", "on_time"]
 _NONE_READ = (0, 0)
 
 
 class Tally:
-    """Blocks and intervals of each lake file that was read, by path. Filled by several threads."""
+    """Blocks and intervals of each lake file that was read, by path; and the fewest and the most intervals that
+    a block of it has, by the file's id. Filled by several threads.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._read: dict[str, tuple[int, int]] = {}
+        self.ends: dict[int, tuple[int, int]] = {}
 
-    def put(self, path: str, *, blocks: int, intervals: int) -> None:
+    def put(self, row: Any, lengths: pa.Array) -> None:
+        ends = pc.min_max(lengths).as_py()
         with self._lock:
-            self._read[path] = (blocks, intervals)
+            self._read[row.path] = (len(lengths), int(pc.sum(lengths).as_py() or 0))
+            self.ends[row.id] = (ends["min"] or 0, ends["max"] or 0)
 
     def get(self, path: str) -> tuple[int, int] | None:
         return self._read.get(path)
@@ -123,14 +128,19 @@ def _differences(content: bytes, row: Any, tally: Tally) -> Iterator[str]:
         "version_low": versions["min"],
         "version_high": versions["max"],
         "bytes": len(content),
+        "first_versions": 0,
+        "late": 0,
     }
+    if row.kind == "usage":
+        is_first = pc.equal(table["version"], 1)
+        found["first_versions"] = pc.sum(is_first).as_py() or 0
+        found["late"] = pc.sum(pc.and_(is_first, pc.invert(table["on_time"]))).as_py() or 0
     for name, value in found.items():
         if value != getattr(row, name):
             yield f"its {name} is {value}, by its row {getattr(row, name)}"
     if row.kind == "usage":
         yield from _readings(table)
-        intervals = int(pc.sum(pc.binary_length(table["status"])).as_py() or 0)
-        tally.put(row.path, blocks=len(table), intervals=intervals)
+        tally.put(row, pc.binary_length(table["status"]))
 
 
 def _readings(table: pa.Table) -> Iterator[str]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from isal import isal_zlib
 
 from jobs.proofs.place import pieces
+from jobs.stores import unpacking
 
 _GZIP = 16 + 15
 _UNPACKED = 16 << 20  # bytes at a time
@@ -56,7 +57,7 @@ def read(path: Path) -> Reread:
         for text in _whole_lines(_unpacked(path, digest, found)):
             _take(text, found)
     except (isal_zlib.error, EOFError) as error:  # type: ignore[misc] # its stub says too little
-        found.broken = f"it cannot be unpacked: {error}"
+        found.broken = unpacking.words(error)
     found.sha256 = digest.hexdigest()
     return found
 
@@ -73,7 +74,7 @@ def _unpacked(path: Path, digest: "hashlib._Hash", found: Reread) -> Iterator[by
     while not member.eof:
         more = member.decompress(b"", _UNPACKED)
         if not more:
-            raise EOFError("it is cut off")
+            raise EOFError
         yield more
 
 

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from jobs.proofs import lse
 from jobs.proofs.finding import ASK, RESTORE, Check, Finding, Look
 from jobs.proofs.known import Known
+from jobs.proofs.lake import Tally
 from jobs.proofs.place import Place, sha256
 from schemas.usage_day import local_date
 
@@ -71,6 +72,8 @@ class Files:
     known: Known
     place: Place
     given: Counter[int] = field(default_factory=Counter)  # blocks by lake file, of what was laid out first
+    laid: dict[str, Counter[int]] = field(default_factory=dict)  # blocks by publication and lake file
+    unread: set[str] = field(default_factory=set)  # publications of which a list could not be read
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _rosters: dict[str, Suppliers] = field(default_factory=dict)
     _syncs: dict[str, Any] = field(init=False)
@@ -156,6 +159,8 @@ class Files:
     def _contents(self, row: Any, path: Path, where: str, first: bool) -> Iterator[Finding]:
         claim = f"outbound:{row.edc}"
         said = self.known.told.sent.get((row.egs, row.name), {})
+        with self._lock:
+            self.unread.add(row.name)
         try:
             found = sha256(path)
         except FileNotFoundError:
@@ -167,10 +172,12 @@ class Files:
             yield Finding(check=Check.OUTBOUND, where=where, what=what, do=RESTORE, claim=claim)
             return
         listed = _listed(path)
-        if first:
-            counts = pc.value_counts(listed["lake_file_id"]).to_pylist()
-            with self._lock:
-                self.given.update({one["values"]: one["counts"] for one in counts})
+        counts = {one["values"]: one["counts"] for one in pc.value_counts(listed["lake_file_id"]).to_pylist()}
+        with self._lock:
+            self.unread.discard(row.name)
+            self.laid.setdefault(row.publication_id, Counter()).update(counts)
+            if first:
+                self.given.update(counts)
         sync = self._syncs.get(row.sync_id)
         at = self._published_at.get(row.publication_id)
         if sync is not None and at is not None:
@@ -201,8 +208,9 @@ class Files:
                 self._rosters.pop(next(iter(self._rosters))).close()
             return roster
 
-    def sums(self) -> Iterator[Finding]:
-        """No lake file's blocks are given away more often than it has blocks."""
+    def sums(self, tally: Tally) -> Iterator[Finding]:
+        """No lake file's blocks are given away more often than it has blocks, and each publication adds up."""
+        yield from self._publications(tally)
         rows = {row.id: row for row in self.known.lake_files}
         for lake_file_id, given in self.given.items():
             row = rows.get(lake_file_id)
@@ -215,6 +223,27 @@ class Files:
                     what=what,
                     do=ASK,
                 )
+
+    def _publications(self, tally: Tally) -> Iterator[Finding]:
+        """What the manifests of a publication count is what the lake has of the blocks that its lists name."""
+        blocks, intervals, unread = Counter[str](), Counter[str](), set()
+        for row in self.known.outbound:
+            blocks[row.publication_id] += row.blocks
+            intervals[row.publication_id] += row.intervals
+            if row.name in self.unread or not row.contents:
+                unread.add(row.publication_id)
+        for publication_id, laid in self.laid.items():
+            if publication_id in unread or not laid.keys() <= tally.ends.keys():
+                continue  # what cannot be read is told of where it is read
+            least = sum(count * tally.ends[one][0] for one, count in laid.items())
+            most = sum(count * tally.ends[one][1] for one, count in laid.items())
+            if laid.total() != blocks[publication_id] or not least <= intervals[publication_id] <= most:
+                has = f"{least}" if least == most else f"{least} to {most}"
+                what = (
+                    f"its manifests count {blocks[publication_id]} blocks with {intervals[publication_id]} intervals; "
+                    f"its lists name {laid.total()} blocks, of which the lake has {has} intervals"
+                )
+                yield Finding(check=Check.SUMS, where=publication_id, what=what, do=ASK)
 
     def strangers(self) -> Iterator[Finding]:
         """Lists of blocks that belong to no file."""

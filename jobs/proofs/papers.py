@@ -8,18 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jobs.proofs import written
 from jobs.proofs.finding import RESTORE, Check, Finding, Look
 from jobs.proofs.known import Known, Paper, Rows
 from jobs.proofs.place import Place, sha256
 
-_SUMS = (
-    "blocks_loaded",
-    "blocks_late",
-    "blocks_replacing",
-    "blocks_unchanged",
-    "blocks_rejected",
-    "intervals_loaded",
-)
 _ENDINGS = (".accepted.json", ".partial.json", ".rejected.json", ".duplicate.json")
 
 
@@ -27,12 +20,17 @@ def looks(known: Known, place: Place) -> Iterator[Look]:
     """One for each paper that the chain knows and that has not gone since."""
     drops = {row.id: row for row in known.drops}
     sent = {(row.egs, row.name): row for row in known.outbound}
+    verdicts = {f"{row.edc}/{row.usage_date}": row for row in known.verdicts}
     for paper in known.told.papers.values():
         file = sent.get((paper.partner, paper.about)) if paper.folder == "outbound" else None
         if file is not None and file.expired_at is not None:
             continue
         path = place.mailbox(paper.partner, paper.folder) / paper.name
-        row = drops.get(paper.about) if paper.name.endswith(_ENDINGS) else file
+        row = file
+        if paper.name.endswith(_ENDINGS):
+            row = drops.get(paper.about)
+        elif paper.name.endswith(".deadline.json"):
+            row = verdicts.get(paper.about)
         where = place.named(path)
         claim = _claim(paper, file)
         yield Look(check=Check.RECEIPTS, where=where, look=_Reading(path, paper, where, claim, row).find)
@@ -53,11 +51,18 @@ class _Reading:
             yield from self._sums(json.loads(self._path.read_bytes()))
 
     def _sums(self, said: dict[str, Any]) -> Iterator[Finding]:
-        """What it counts, held to the row of its drop or outbound file."""
-        names = _SUMS if self._paper.folder == "receipts" else ("sequence", "sha256", "bytes", "blocks", "intervals")  # fmt: skip
-        for name in names:
-            if said[name] != getattr(self._row, name):
-                what = f"{name} is {said[name]} in it and {getattr(self._row, name)} in the ledger"
+        """What it says, held to the row of its drop, outbound file or verdict."""
+        folder = self._paper.folder
+        wanted = (
+            written.final(self._row)
+            if folder == "receipts"
+            else written.manifest(self._row)
+            if folder == "outbound"
+            else written.report(self._row)
+        )
+        for name, stands in wanted.items():
+            if (found := written.picked(said, name)) != stands:
+                what = f"{name} is {found} in it and {stands} in the ledger"
                 yield Finding(check=Check.SUMS, where=self._where, what=what, do=RESTORE, claim=self._claim)
 
     def _finding(self, what: str) -> Finding:

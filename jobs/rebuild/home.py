@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from isal import igzip
+from isal import igzip, isal_zlib
 
 from config.errors import OperatorError
 from config.home import Home
@@ -21,7 +21,7 @@ from jobs.rebuild import ledger as writing
 from jobs.rebuild.lake import File
 from jobs.rebuild.ledger import Found
 from jobs.rebuild.papers import Paper
-from jobs.stores import files
+from jobs.stores import files, unpacking
 from jobs.stores.ledger import Ledger, events
 from jobs.stores.mailboxes import Mailboxes
 from schemas import receipt
@@ -99,8 +99,8 @@ def _find(home: Home, lake_folder: Path) -> Found:
         kept = path.read_bytes()
         try:
             content = igzip.decompress(kept) if path.suffix == ".gz" else kept
-        except (OSError, EOFError) as error:
-            found.unreadable.append((str(path), f"it cannot be unpacked: {error}"))
+        except (OSError, EOFError, isal_zlib.error) as error:  # type: ignore[misc] # its stub says too little
+            found.unreadable.append((str(path), unpacking.words(error)))
             continue
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != path.name.removesuffix(".gz"):

@@ -128,6 +128,8 @@ def _syncs(tx: Connection, found: Found, of_drop: Mapping[str, list[File]], *, n
             "id": sync_id, "edc": edc, "as_of": datetime.fromisoformat(as_of).date(), "parts": 1,
             "state": state, "began_at": now, "completed_at": now, "why": WHY,
         }  # fmt: skip
+        if state == "superseded":
+            row["superseded_at"] = now
         if roster is not None:
             row |= {"path": roster.path, "sha256": roster.sha256, "rows": roster.rows}
             row |= {"accounts": roster.accounts, "due": roster.due}

@@ -124,7 +124,9 @@ class Judge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A load that is not done again, but stands before others that are: it is taken as it was recorded."""
+    """A load that is not done again, but stands before others that are, or what an operator has refused: it is
+    taken as it was recorded.
+    """
 
     drop_id: str
 

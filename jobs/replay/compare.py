@@ -233,6 +233,8 @@ _ASIDE = {
     "outbound.expired",
     "checksum.matched",
     "checksum.mismatched",
+    "blocks.held",
+    "job.ended",
     *VERDICTS,
 }
 

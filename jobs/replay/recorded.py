@@ -25,11 +25,13 @@ from jobs.replay.acts import (
     Judge,
     Load,
     Publish,
+    Recorded,
     Row,
     Settle,
 )
 from schemas import tables
 from schemas.checksum import DIGITS
+from schemas.fault_codes import BY_OPERATOR
 
 
 def read(tx: Connection, *, edc: str, after: int, until: int) -> list[Act]:
@@ -71,7 +73,8 @@ class _Reader:
     def _of(self, row: Row, place: int) -> Iterator[Act]:
         kind, _, _ = row["name"].partition(".")
         if row["name"] in ENDS and row["partner"] == self.edc:
-            yield self._load(row)
+            by_operator = row["details"].get("code") == BY_OPERATOR
+            yield Recorded(drop_id=row["about"]) if by_operator else self._load(row)
         elif kind == "sync" and row["partner"] == self.edc:
             yield from self._sync(row, place)
         elif row["name"] == "publication.recorded":
@@ -127,7 +130,7 @@ class _Reader:
             yield self._settle(row, Counter({name: 1}))
         elif name == "sync.enforced":
             yield self._settle(row, Counter({"sync.assembled": 1, name: 1}))
-        elif name in {"sync.held", "sync.rejected"} or (name == "sync.outdated" and "why" in said):
+        elif name in {"sync.held", "sync.rejected"} or (name == "sync.outdated" and "under" in said):
             yield self._settle(row, Counter({name: 1}))
         elif name in {"sync.approved", "sync.refused"}:
             (sync,) = _rows(self.tx, tables.sync, tables.sync.c.id == row["about"])

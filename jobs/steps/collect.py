@@ -1,7 +1,7 @@
 """collect: an EGS has read an outbound file; who, when, how much of it, whole or not."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
@@ -72,5 +72,8 @@ def _collect(tx: Connection, reading: Reading) -> Collected | NotOutbound:
         of=file.bytes,
         whole=reading.whole,
         address=reading.address,
+        key=reading.key_fingerprint,
+        session=reading.session,
+        began_at=reading.began.astimezone(UTC).isoformat(),
     )
     return Collected(first=first)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from jobs.stores import files, layout
 from jobs.stores.ledger import claims, drops, loads, runs, syncs
 from jobs.stores.opened import Stores
-from schemas.drop import ENDED
+from schemas.drop import ENDED, Drop
 
 _JOB = "tidy"
 _DROP = re.compile(r"\.(D\d+-\d+)(\.affirmed)?\.parquet$")
@@ -54,6 +54,13 @@ def tidy(*, stores: Stores, now: datetime) -> Tidied | NothingDied:
         runs.keep(tx, _JOB, day, at=now)
     stores.owner.forget(gone)
     return Tidied(removed=tuple(removed))
+
+
+def of_drop(drop: Drop, *, stores: Stores) -> None:
+    """Remove what was made in the lake for a drop of which nothing will be loaded, by attempts that were cut off."""
+    made = f"{drop.partner}.{drop.id}.*parquet"
+    for path in [*stores.lake.root.glob(f"usage/*/{made}"), *stores.lake.root.glob(f"syncs/parts/{made}")]:
+        files.remove(path)
 
 
 def _asides(stores: Stores) -> Iterator[Path]:

@@ -134,8 +134,8 @@ class _Run:
             made = drafts.finish()
         with self.stores.ledger.write() as tx:
             publication_id = self._record(tx, made, through=self.through)
-            outbox.hold(tx, hold, edc=self.edc.id, since=self.now)
-            freed.record(tx, publication_id=publication_id, at=self.now)
+            held = outbox.hold(tx, hold, edc=self.edc.id, since=self.now)
+            freed.record(tx, held, publication_id=publication_id, edc=self.edc.id, at=self.now)
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
         return made
 

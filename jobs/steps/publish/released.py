@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 
 from jobs.rules import versions
 from jobs.rules.ownership import Nobody, Owners
-from jobs.stores.ledger import outbox
+from jobs.stores.ledger import events, outbox
 from jobs.stores.ledger.outbox import Held
+from jobs.stores.ledger.tallies import Tally
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,6 +22,9 @@ class Release:
     published: list[int] = field(default_factory=list)
     never: dict[str, list[int]] = field(default_factory=dict)
     still: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    given_free: Tally = field(default_factory=Tally)
+    given_up: Tally = field(default_factory=Tally)
+    reheld: Tally = field(default_factory=Tally)
 
     def look_at(self, waiting: Sequence[Held], owners: Owners, *, oldest: datetime) -> dict[str, int]:
         """Decide on blocks of one lake file, by who is of record now: `owners`, a place each. What has been
@@ -29,21 +33,32 @@ class Release:
         """
         out: dict[str, int] = {}
         for held, place, duns in zip(waiting, owners.place.tolist(), owners.duns.to_pylist(), strict=True):
+            block = (held.lake_file_id, held.account, held.channel)
             if held.reason == "unclaimed" and held.since < oldest:
-                self.never.setdefault("unclaimed for too long", []).append(held.id)
+                self._give_up(held, "unclaimed for too long")
             elif place >= 0:
                 out[f"{held.account}{versions.BETWEEN}{held.channel}"] = place
                 self.published.append(held.id)
+                self.given_free.add(*block)
             elif place in (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET):
-                self.never.setdefault("nobody is of record", []).append(held.id)
+                self._give_up(held, "nobody is of record")
             else:
                 reason = "suspense" if place == Nobody.SUSPENSE else "unclaimed"
                 if (reason, duns or "") != (held.reason, held.egs_duns):
                     self.still.setdefault((reason, duns or ""), []).append(held.id)
+                    self.reheld.add(*block, held.reason, held.egs_duns, reason, duns or "")
         return out
 
-    def record(self, tx: Connection, *, publication_id: str, at: datetime) -> None:
-        """Write it into the ledger."""
+    def _give_up(self, held: Held, why: str) -> None:
+        self.never.setdefault(why, []).append(held.id)
+        self.given_up.add(held.lake_file_id, held.account, held.channel, why)
+
+    def record(self, tx: Connection, held: Tally, *, publication_id: str, edc: str, at: datetime) -> None:
+        """Write it into the ledger. `held`: what the publication holds back besides."""
+        say = {"held": held, "given_free": self.given_free, "given_up": self.given_up, "reheld": self.reheld}
+        if any(one.count for one in say.values()):
+            said = {name: str(one) for name, one in say.items()}
+            events.record(tx, "blocks.held", at=at, about=publication_id, partner=edc, **said)
         outbox.release(tx, self.published, at=at, to=publication_id)
         for why, ids in self.never.items():
             outbox.release(tx, ids, at=at, to=why)

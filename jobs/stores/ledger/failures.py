@@ -65,6 +65,15 @@ def retry(tx: Connection, failure: Failure, *, by: str, at: datetime) -> None:
     )
 
 
+def refuse(tx: Connection, failure: Failure, *, by: str, why: str, at: datetime) -> None:
+    """An operator has parked work come to an end without being done."""
+    clear(tx, failure.task)
+    events.record(
+        tx, "work.refused", at=at, about=failure.about, partner=failure.partner,
+        task=failure.task, by=by, why=why[:500],
+    )  # fmt: skip
+
+
 def find(tx: Connection, task: str) -> Failure | None:
     row = tx.execute(select(*_COLUMNS).where(_failure.c.task == task)).one_or_none()
     return None if row is None else Failure(**row._asdict())

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from jobs.stores.ledger import events
+from jobs.stores.ledger.tallies import Tally
 from schemas import ids, tables
 
 _pub, _file, _held, _collected = (
@@ -83,6 +84,7 @@ class Held:
 _COLUMNS = [_file.c[field.name] for field in fields(OutboundFile)]
 _NAMED = select(*_COLUMNS).where((_file.c.name == bindparam("named")) & (_file.c.egs == bindparam("of")))
 _COLLECTED = insert(_collected)
+HELD_BLOCK = ("lake_file_id", "account", "channel", "reason", "egs_duns")  # in the order of their tally
 _HELD_COLUMNS = [_held.c[field.name] for field in fields(Held)]
 
 
@@ -144,8 +146,10 @@ def begin(
         partner=edc,
         files=files,
         blocks=blocks,
+        after_seq=after_seq,
         through_seq=through_seq,
         looked_through=looked_through,
+        sync=sync_id,
         under=under,
         **({"replaces": replaces} if replaces else {}),
     )
@@ -271,12 +275,16 @@ def given_of(tx: Connection, *, egs: str, edc: str, day: date) -> list[OutboundF
     return _all(tx, (_file.c.egs == egs) & (_file.c.edc == edc) & (_file.c.state != "recorded") & of_day)
 
 
-def hold(tx: Connection, some: Iterable[pa.Table], *, edc: str, since: datetime) -> None:
-    """Hold blocks back (lake_file_id, account, channel, reason, egs_duns), which are not held yet."""
+def hold(tx: Connection, some: Iterable[pa.Table], *, edc: str, since: datetime) -> Tally:
+    """Hold blocks back (lake_file_id, account, channel, reason, egs_duns), which are not held yet; their tally."""
+    tally = Tally()
     for batch in (batch for blocks in some for batch in blocks.to_batches(max_chunksize=_CHUNK)):
         rows = [row | {"edc": edc, "since": since} for row in batch.to_pylist()]
+        for row in rows:
+            tally.add(*(row[name] for name in HELD_BLOCK))
         if rows:
             tx.execute(insert(_held), rows)
+    return tally
 
 
 def held(tx: Connection, *, edc: str, reason: str = "") -> list[Held]:

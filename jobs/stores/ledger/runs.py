@@ -1,10 +1,14 @@
 """Verdicts and runs of scheduled jobs in the ledger: what was done for which business date, once."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from jobs.stores.ledger import events
 from schemas import tables
 
 _verdict, _run = tables.verdict, tables.job_run
@@ -68,6 +72,20 @@ def began(tx: Connection, job: str, key: str, *, at: datetime) -> None:
 def ended(tx: Connection, job: str, key: str, *, at: datetime, **said: Any) -> None:
     where = (_run.c.job == job) & (_run.c.key == key)
     tx.execute(update(_run).where(where).values(ended_at=at, said=said))
+    began_at = tx.execute(select(_run.c.began_at).where(where)).scalar_one()
+    _tell(tx, job, key, began_at=began_at, at=at, said=said)
+
+
+def said_hash(said: Mapping[str, Any]) -> str:
+    """What a run said, as its event binds it."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _tell(
+    tx: Connection, job: str, key: str, *, began_at: datetime, at: datetime, said: Mapping[str, Any]
+) -> None:
+    say = {"job": job, "began_at": began_at.isoformat(), "said_sha256": said_hash(said)}
+    events.record(tx, "job.ended", at=at, about=key, **say)
 
 
 def last(tx: Connection, limit: int = 20) -> list[dict[str, Any]]:
@@ -87,3 +105,4 @@ def keep(tx: Connection, job: str, key: str, *, at: datetime, **said: Any) -> No
     """A run that has begun and ended at an instant; what the one before it under that key said is forgotten."""
     tx.execute(delete(_run).where((_run.c.job == job) & (_run.c.key == key)))
     tx.execute(insert(_run).values(job=job, key=key, began_at=at, ended_at=at, said=said))
+    _tell(tx, job, key, began_at=at, at=at, said=said)

@@ -133,7 +133,8 @@ def move(
     if state not in NEXT[standing]:
         raise IllegalMoveError(f"{sync.id} is {standing} and cannot become {state}")
     tx.execute(update(_sync).where(_sync.c.id == sync.id).values(state=state, **changes))
-    events.record(tx, event, at=at, about=sync.id, partner=sync.edc, **(say or {}))
+    noted = {name: value for name, value in changes.items() if not isinstance(value, datetime)}
+    events.record(tx, event, at=at, about=sync.id, partner=sync.edc, **((say or {}) | noted))
     return get(tx, sync.id)
 
 
