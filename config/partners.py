@@ -75,7 +75,7 @@ class Partners:
         return next((one for one in self.by_id.values() if one.role is role and one.duns == duns), None)
 
     def admit(self, new: Partner) -> None:
-        """Raises PartnerError if another partner has the DUNS or an authority of the new one."""
+        """Raises PartnerError if another partner of its role has the DUNS of the new one."""
         wanted = _of_its_own(new)
         for one in self.by_id.values():
             for thing in wanted.keys() & _of_its_own(one).keys() if one.id != new.id else ():
@@ -177,13 +177,10 @@ def kept(folder: Path | None) -> dict[str, str]:
 
 def _of_its_own(one: Partner) -> dict[tuple[str, str], str]:
     """What no two partners may both have, each with the words for whoever comes second."""
-    found = {}
-    if one.duns:
-        found[f"{one.role} duns", one.duns] = f"duns is {one.duns}; wanted: one that no other {one.role} has"
-    for held in one.authorities:
-        said = f"certificate_authorities is {held.fingerprint}; wanted: one that no other partner has"
-        found["authority", held.fingerprint] = said
-    return found
+    if not one.duns:
+        return {}
+    said = f"duns is {one.duns}; wanted: one that no other {one.role} has"
+    return {(f"{one.role} duns", one.duns): said}
 
 
 class _Taking:

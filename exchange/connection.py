@@ -4,6 +4,7 @@ Who logs in over it is `login.py`'s to say.
 """
 
 import asyncio
+import ctypes
 import inspect
 import socket
 from typing import Any, Protocol, cast
@@ -16,6 +17,10 @@ from exchange.algorithms import Spoken
 _IGNORE = 2  # RFC 4253, section 11.2
 _BUFFER = 256 * 1024  # bytes of answers that may wait for the network before a session is held back
 PARTING = 5.0  # seconds that a client has to hear why it is sent away; most are gone at once
+_PIECE = 48 * 1024  # bytes: the longest packets of most clients are 32 KiB and a little more
+_ON = ctypes.c_int(1)
+# The event loop's socket makes a new object for each option that is set. This one holds on to the interpreter.
+_setsockopt = ctypes.PyDLL(None).setsockopt
 
 
 class Login(Protocol):
@@ -62,7 +67,7 @@ class Connection(asyncssh.SSHServerConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.network = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
         self.network.set_write_buffer_limits(high=_BUFFER)
-        self._socket = self.network.get_extra_info("socket")
+        self._socket = self.network.get_extra_info("socket").fileno()
         self._parting = Parting(self.network)
         self.gone = asyncio.Event()
         super().connection_made(cast(asyncio.Transport, self._parting))
@@ -73,12 +78,15 @@ class Connection(asyncssh.SSHServerConnection):
             self.gone.set()
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
-        if not self._parting.is_over:
-            super().data_received(data, datatype)
-            # Clients that hold back small packets until the last is acknowledged (ssh2 of npm) would else wait
-            # 40 ms for each request. The system forgets it again and again.
-            if not self.network.is_closing():
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        # The library moves all that it has not read yet twice for each packet: it is given little at a time.
+        for at in range(0, len(data), _PIECE):
+            if self._parting.is_over:
+                return
+            super().data_received(data[at : at + _PIECE], datatype)
+        # Clients that hold back small packets until the last is acknowledged (ssh2 of npm) would else wait
+        # 40 ms for each request. The system forgets it again and again. Where it cannot be had, nothing is lost.
+        if not self.network.is_closing():
+            _setsockopt(self._socket, socket.IPPROTO_TCP, socket.TCP_QUICKACK, ctypes.byref(_ON), 4)
 
     def send_packet(
         self, pkttype: int, *args: bytes, handler: asyncssh.packet.SSHPacketLogger | None = None

@@ -4,10 +4,7 @@ A client's CLOSE comes in through `close`, and only there does an upload become 
 ends otherwise, `abandon` ends what is still open as broken off.
 """
 
-import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -16,47 +13,21 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from config.partners import Partner
-from config.settings import Sftp
-from exchange import keys, listing, namespace, readings, uploads
-from exchange.defender import Defender
-from exchange.desk import Desk, Read, Refused, SessionInfo
-from exchange.endings import Endings
-from exchange.knocks import Knocks
+from exchange import keys, listing, namespace, readings
+from exchange.desk import Read, SessionInfo
+from exchange.inbound import Inbound
 from exchange.listing import Listing
 from exchange.namespace import FOLDERS, Folder, Place
-from exchange.pace import Pace
-from exchange.quota import Quota
 from exchange.ranges import Ranges
 from exchange.readings import Reading
 from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
-from exchange.threads import Threads
-from exchange.uploads import Claims, Recent, Upload
-from exchange.visitors import Visitors
-from schemas.visit import Habit
+from exchange.shared import Shared
+from exchange.uploads import Upload
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _REMEMBERED = 256  # files of which a session remembers what it was sent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """What all sessions have in common."""
-
-    desk: Desk
-    limits: Sftp
-    threads: Threads
-    claims: Claims
-    recent: Recent
-    defender: Defender
-    quota: Quota
-    pace: Pace
-    visitors: Visitors
-    sessions: Counter[str]  # that each partner has open
-    knocks: Knocks
-    endings: Endings
-    running: set[asyncio.Task[None]]  # all sessions, those of connections that are gone, too
 
 
 class Handles:
@@ -68,13 +39,14 @@ class Handles:
         self.session = session
         self.log = structlog.get_logger().bind(session=session.id, partner=partner.id)
         self.paths: Mapping[str, Path] = {}
+        self.inbound = Inbound(shared, session, self.log)
         self._open: dict[bytes, Upload | Reading | Listing] = {}
         self._next = 0
         self._sent: dict[tuple[str, str, int], Ranges] = {}
 
     async def begin(self) -> None:
         """Find the partner's folders on disk; before anything else."""
-        self.paths = await self.shared.threads.run(self._mailboxes)
+        self.paths = self.inbound.paths = await self.shared.threads.run(self._mailboxes)
 
     def _mailboxes(self) -> dict[str, Path]:
         folders = FOLDERS[self.partner.role]
@@ -106,29 +78,14 @@ class Handles:
         namespace.require_uploads(folder)
         namespace.require_upload_name(name)
         self.require_room()
-        self.shared.claims.take(self.partner.id, folder.name, name)
+        self.inbound.claim(folder, name)
         try:
-            upload = await self.standing(self._open_upload, folder, name, flags)
+            upload = await self.standing(self.inbound.begin, folder, name, flags)
         except BaseException:
-            self.shared.claims.release(self.partner.id, folder.name, name)
+            self.inbound.release(folder, name)
             raise
         self.log.info("upload.opened", folder=folder.name, file=name, resumed_at=upload.resumed_at)
         return self.add(upload)
-
-    def _open_upload(self, folder: Folder, name: str, flags: Flag) -> Upload:
-        if closed := self.shared.desk.closed_because():
-            raise Refusal(Code.FAILURE, f"{name}: {closed}")
-        path = self.paths[folder.name]
-        found = namespace.find(path, folder, name)
-        uploads.require_openable(found, name, flags)
-        # An upload that is sent again makes room for itself.
-        freed = found.attributes.size if found and flags & Flag.TRUNC else 0
-        room = self.shared.quota.room(self.partner.id, path, name, freed=freed)
-        if found is not None:
-            desk = self.shared.desk
-            desk.upload_resumed(self.partner.id, folder.name, name, whole=found.whole, session=self.session)
-        limit = self.shared.limits.max_upload_bytes
-        return uploads.open_part(path, folder, name, flags, limit=limit, room=room)
 
     async def open_reading(self, folder: Folder, name: str) -> bytes:
         """A handle for reading, or Refusal in words."""
@@ -210,7 +167,7 @@ class Handles:
         """The client's own CLOSE. Raises Refusal if an upload is not whole, or is not taken."""
         match self._open.pop(handle, None):
             case Upload() as upload:
-                await self._end_upload(upload)
+                await self.inbound.end(upload)
             case Reading() as reading:
                 self._end_reading(reading, closed=True)
             case Listing() as found:
@@ -225,7 +182,7 @@ class Handles:
             try:
                 match item:
                     case Upload():
-                        await self._break_off(item, reason)
+                        await self.inbound.break_off(item, reason)
                     case Reading():
                         self._end_reading(item, closed=False)
                     case Listing():
@@ -233,62 +190,6 @@ class Handles:
             except Exception:
                 self.log.exception("request.failed", request="teardown")
         await self.shared.endings.settle()  # what it has read is part of the session's story
-
-    async def _end_upload(self, upload: Upload) -> None:
-        gap = upload.gap()
-        if gap is not None:
-            await self._break_off(upload, "bytes-missing")
-            words = (
-                f"{upload.name}: bytes {gap[0]} to {gap[1]} never came; resume the upload or send it again"
-            )
-            raise Refusal(Code.FAILURE, words)
-        attributes = upload.attributes
-        try:
-            await self.shared.threads.run(self._hand_over, upload)
-        except Refused as refused:
-            self.session.habits[Habit.REFUSED] += 1
-            self.log.warning(
-                "upload.refused", folder=upload.folder.name, file=upload.name, words=str(refused)
-            )
-            raise Refusal(Code.FAILURE, str(refused)) from refused
-        finally:
-            self.shared.claims.release(self.partner.id, upload.folder.name, upload.name)
-        self.shared.recent.add(self.partner.id, upload.folder.name, upload.name, attributes)
-        self.log.info(
-            "upload.ended",
-            folder=upload.folder.name,
-            file=upload.name,
-            bytes=attributes.size,
-            resumed_at=upload.resumed_at,
-            seconds=round(monotonic() - upload.began, 3),
-        )
-
-    def _hand_over(self, upload: Upload) -> None:
-        upload.finish()
-        desk = self.shared.desk
-        desk.upload_ended(self.partner.id, upload.folder.name, upload.name, session=self.session)
-
-    async def _break_off(self, upload: Upload, reason: str) -> None:
-        try:
-            received = await self.shared.threads.run(self._keep, upload)
-        finally:
-            self.shared.claims.release(self.partner.id, upload.folder.name, upload.name)
-        self.log.warning(
-            "upload.broken",
-            folder=upload.folder.name,
-            file=upload.name,
-            bytes=received,
-            reason=reason,
-            seconds=round(monotonic() - upload.began, 3),
-        )
-
-    def _keep(self, upload: Upload) -> int:
-        received = upload.give_up()
-        desk = self.shared.desk
-        desk.upload_broken(
-            self.partner.id, upload.folder.name, upload.name, received=received, session=self.session
-        )
-        return received
 
     def _end_reading(self, reading: Reading, *, closed: bool) -> None:
         whole = closed and reading.is_complete

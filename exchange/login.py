@@ -13,9 +13,9 @@ from config.partners import Partner
 from exchange import algorithms, certificates, keys
 from exchange.algorithms import Lists, Spoken
 from exchange.connection import Connection
-from exchange.handles import Shared
 from exchange.keys import Proof
 from exchange.session import SftpSession
+from exchange.shared import Shared
 from schemas.visit import PROBE, TurnedAway
 
 _NO_MORE_TRIES = 14  # RFC 4253, section 11.1: no more authentication methods available

@@ -50,13 +50,24 @@ class Room:
 
 
 class Quota:
-    """The counts of all partners. `look` and `room` run in threads, all else on the event loop."""
+    """The counts of all partners. `closed`, `look` and `room` run in threads, all else on the event loop."""
 
     def __init__(self, most: int, desk: Desk, clock: Callable[[], float] = monotonic) -> None:
         self._most = most
         self._desk = desk
         self._clock = clock
         self._counts: dict[str, Count] = {}
+        self._open_until = 0.0
+
+    def closed(self) -> str:
+        """Why no file can be taken just now, in words for a partner; empty: it can, which
+        then holds for a second."""
+        if self._clock() < self._open_until:
+            return ""
+        found = self._desk.closed_because()
+        if not found:
+            self._open_until = self._clock() + _AGAIN
+        return found
 
     def look(self, partner_id: str, inbound: Path) -> None:
         """Count. Bytes that come at this very moment may be missed, until it is counted again."""

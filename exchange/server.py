@@ -21,11 +21,11 @@ from exchange.connection import Connection
 from exchange.defender import Defender
 from exchange.desk import Desk
 from exchange.endings import Endings
-from exchange.handles import Shared
 from exchange.knocks import Knocks
 from exchange.login import Login
 from exchange.pace import Pace
 from exchange.quota import Quota
+from exchange.shared import Shared
 from exchange.threads import Threads
 from exchange.uploads import Claims, Recent
 from exchange.visitors import Visitors

@@ -17,10 +17,11 @@ from config.partners import Partner
 from exchange import sftp_v3
 from exchange.algorithms import Lists, Spoken
 from exchange.desk import SessionInfo
-from exchange.handles import Handles, Shared
+from exchange.handles import Handles
 from exchange.keys import Proof
 from exchange.operations import EXTENSIONS, Operations
 from exchange.sftp_v3 import Kind, Malformed, Packets
+from exchange.shared import Shared
 from schemas.visit import Habit
 
 _HELD = 1 << 20  # bytes of requests that wait in a session before the client is held back

@@ -1,5 +1,6 @@
 """`meterhub submit` and `meterhub check`: what an operator brings in, and what a partner tries beforehand."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -103,6 +104,39 @@ def test_one_name_that_is_not_of_the_agreed_form_keeps_all_from_being_taken(
     assert error["code"] == "not-taken"
     assert "readings.txt" in error["message"]
     assert hub.events("drop.arrived") == []
+
+
+def checksum(file: SampleFile, *, of: bytes | None = None) -> SampleFile:
+    said = hashlib.sha256(file.content if of is None else of).hexdigest()
+    return SampleFile(
+        name=f"{file.name}.sha256", content=f"{said}  {file.name}\n".encode(), edc=file.edc, says=""
+    )
+
+
+def test_checksums_come_before_the_files_that_are_held_to_them_in_whatever_order_they_are_named(
+    hub: Hub, operator: Operator, tmp_path: Path
+) -> None:
+    good, bad = NIGHT.bucket_of(CNP, 0), NIGHT.bucket_of(CNP, 1)
+    files = [good, checksum(good), bad, checksum(bad, of=b"another")]
+    answer = operator.asks(hub.home.root, NOW, "submit", "--edc", "cnp", *written(tmp_path, *files), code=1)
+    assert [one["file"] for one in answer] == [file.name for file in files]
+    assert [one["outcome"] for one in answer] == ["accepted", "agrees", "rejected", "differs"]
+    assert [fault["code"] for fault in answer[2]["faults"]] == ["checksum"]
+    inbound = hub.home.sftp_root / "cnp" / "inbound"
+    assert [path.name for path in inbound.iterdir()] == [files[3].name]  # waits to be put right
+
+
+def test_a_checksum_of_a_file_that_is_loaded_is_held_to_it_and_one_without_a_file_waits(
+    hub: Hub, operator: Operator, tmp_path: Path
+) -> None:
+    loaded, to_come = NIGHT.bucket_of(CNP, 0), NIGHT.bucket_of(CNP, 1)
+    hub.send(loaded)
+    paths = written(tmp_path, checksum(to_come), checksum(loaded))
+    answer = operator.asks(hub.home.root, NOW, "submit", "--edc", "cnp", *paths)
+    assert [one["outcome"] for one in answer] == ["waits", "agrees"]
+    assert "no file of its name has come yet" in answer[0]["why"]
+    (late,) = (hub.home.sftp_root / "cnp" / "receipts").glob("*sha256-came-late.json")
+    assert loaded.name in late.name
 
 
 def test_a_name_whose_upload_broke_off_is_left_to_its_sender(

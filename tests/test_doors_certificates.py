@@ -211,14 +211,32 @@ def test_an_authority_opens_no_login_but_its_own_partners(door: Door, ca: Author
     assert visit(door, key).returncode == 0
 
 
-def test_two_partners_cannot_have_the_same_authority(door: Door, ca: Authority) -> None:
+def test_an_authority_of_two_partners_opens_of_the_two_what_its_certificate_names(
+    door: Door, ca: Authority
+) -> None:
     trust(door, ca, login="rival")
-    known = door.desk.partners.current()
-    assert known.left_out == {"rival"}
-    assert f"certificate_authorities is {ca.fingerprint}; wanted: one that no other partner has, and ops has it" in str(
-        known.mistakes
-    )  # fmt: skip
-    assert refused(door, ca.sign("night", "-n", "rival"), "rival")[0] == "unknown-login"
+    one, other = ca.sign("one", "-n", "ops"), ca.sign("other", "-n", "rival")
+    both, neither = ca.sign("both", "-n", "ops,rival"), ca.sign("neither", "-n", "cnp,acme")
+    whoever = ca.sign("whoever")  # names nobody: to OpenSSH, everybody
+    opened = {
+        (key.name, login)
+        for key in (one, other, both, neither, whoever)
+        for login in ("ops", "rival", "cnp")
+        if visit(door, key, login).returncode == 0
+    }
+    assert opened == {("one", "ops"), ("other", "rival"), ("both", "ops"), ("both", "rival")}
+    for key in (other, neither, whoever):
+        assert refused(door, key, "ops")[0] == "certificate-principals"
+
+
+def test_what_one_partner_revokes_of_a_shared_authority_still_opens_the_others_login(
+    door: Door, ca: Authority
+) -> None:
+    key = ca.sign("night", "-n", "ops,rival", "-z", "17")
+    trust(door, ca, login="rival")
+    trust(door, ca, more='revoked = ["serial: 17"]')
+    assert refused(door, key, "ops")[0] == "certificate-revoked"
+    assert visit(door, key, "rival").returncode == 0
 
 
 def test_the_partners_own_addresses_hold_for_certificates_too(door: Door, ca: Authority) -> None:

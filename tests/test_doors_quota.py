@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import update
 
-from doors_fixtures import AGREED, SECONDS, Door, Raw, open_door, string, until
+from config.partners_folder import PartnersFolder
+from doors_fixtures import AGREED, SECONDS, Door, Raw, SmallDesk, open_door, string, until
 from exchange.app import Counter
+from exchange.quota import Quota
 from hub_fixtures import Hub
 from schemas import tables
 from schemas.drop import Stage
@@ -31,6 +33,22 @@ def door(tmp_path: Path) -> Iterator[Door]:
 
 def lies(door: Door) -> int:
     return sum(file.stat().st_size for file in door.folder("cnp", "inbound").iterdir())
+
+
+def test_that_files_can_be_taken_holds_for_a_second_and_that_they_cannot_is_asked_each_time(
+    tmp_path: Path,
+) -> None:
+    clock = [100.0]
+    desk = SmallDesk(tmp_path, PartnersFolder(tmp_path))
+    quota = Quota(1000, desk, lambda: clock[0])
+    assert quota.closed() == ""
+    desk.closed = "the disk is full"
+    clock[0] += 0.99
+    assert quota.closed() == ""
+    clock[0] += 0.01
+    assert quota.closed() == "the disk is full"
+    desk.closed = ""
+    assert quota.closed() == ""
 
 
 # ── Bytes ────────────────────────────────────────────────────────────────────────────────────────

@@ -80,6 +80,8 @@ def _warnings(
         for other in others:
             if held.fingerprint in {one.fingerprint for one in other.keys}:
                 yield f"{held.fingerprint} is a key of {other.id}, too: whoever holds it can log in as either"
+            if held.fingerprint in {one.fingerprint for one in other.authorities}:
+                yield f"{held.fingerprint} signs for {other.id}, too: whoever holds it can sign for either login"
         if held.expires is not None and held.expires < today:
             yield f"{held.fingerprint} expired on {held.expires}: nobody can log in with it"
 

@@ -17,10 +17,11 @@ from exchange.cli.options import Asked
 from jobs import executor
 from jobs.pipeline import Clock
 from jobs.schedule import Done, Schedule
-from jobs.steps import arrive
+from jobs.steps import arrive, checksum
 from jobs.stores import place
-from jobs.stores.ledger import drops, failures
+from jobs.stores.ledger import checksums, drops, failures
 from jobs.stores.opened import Stores
+from schemas import checksum as checksum_of
 from schemas import file_name, receipt
 from schemas.drop import ENDED, Drop, Outcome, Stage
 from schemas.fault import Fault
@@ -29,12 +30,20 @@ _FEW = 2  # files that are loaded in this process; for more, it is worth startin
 _TRIES = 3  # of a drop whose load stops with an error
 _FAULTS = 5  # of a file that are shown; its receipt has more, and the list beside it all
 _BAD = {Outcome.REJECTED, Outcome.PARTIAL}
+_DIFFERS = "differs"
+# What became of a checksum, by what happened to it last.
+_CHECKED = {
+    "checksum.matched": ("agrees", "its file is what it says; it has gone"),
+    "checksum.mismatched": (_DIFFERS, "its file is not what it says; it waits to be put right"),
+}
+_WAITS = ("waits", "no file of its name has come yet, or a hub that serves is about to hold it to it")
 
 
 @options.command(
     "submit",
     "meterhub submit --edc cnp 957877905IntervalData20130902041530001.lse",
     "meterhub submit --edc cnp backfill/*.lse.gz --json",
+    "meterhub submit --edc cnp backfill/*.lse.gz backfill/*.sha256",
 )
 @click.argument(
     "files",
@@ -47,8 +56,8 @@ _BAD = {Outcome.REJECTED, Outcome.PARTIAL}
 def command(asked: Asked, *, files: tuple[Path, ...], login: str) -> int:
     """Take files in as if their EDC had uploaded them just now, and wait for their receipts.
 
-    They arrive now, so that readings whose deadline has passed are late. Exit code 1 if anything in them was
-    refused; 3 if one could not be brought to its end, which `meterhub serve` goes on trying.
+    They arrive now, so that readings whose deadline has passed are late. Checksums (NAME.sha256, NAME.md5) come
+    before the rest, and their files are held to them. Exit code 1 if anything in them was refused; 3 if one could not be brought to its end, which `meterhub serve` goes on trying.
     """
     with opened.stores(asked) as stores:
         edc = opened.edc(stores, login)
@@ -62,16 +71,17 @@ def command(asked: Asked, *, files: tuple[Path, ...], login: str) -> int:
             ends = submitted.take(files)
         finally:
             submitted.close()
-        answer = [_told(end, stores) for end in ends]
+        answer = [_told(end, edc, stores) for end in ends]
     asked.show(answer, *_readable(answer))
     if any(end.drop is not None and not _has_ended(end.drop) for end in ends):
         return 3
-    return 1 if any(end.refused or (end.drop and end.drop.outcome in _BAD) for end in ends) else 0
+    wrong = any(end.refused or (end.drop and end.drop.outcome in _BAD) for end in ends)
+    return 1 if wrong or any(one["outcome"] == _DIFFERS for one in answer) else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _End:
-    """What became of a file: its drop, or why it was not even taken."""
+    """What became of a file: its drop, or why it was not even taken; neither of a checksum."""
 
     name: str
     drop: Drop | None = None
@@ -98,7 +108,7 @@ class _Submitted:
         begun: list[_End] = []
         with show.progress() as progress:
             bar = progress.add_task("taking in", total=len(files))
-            for file in files:
+            for file in sorted(files, key=lambda file: checksum_of.beside(file.name) is None):
                 begun.append(self._bring(file))
                 self.schedule.settle_down(to=at_once)
                 progress.update(bar, advance=0.5)
@@ -106,7 +116,10 @@ class _Submitted:
             for one in begun:
                 ends.append(_End(name=one.name, drop=self._end_of(one.drop)) if one.drop else one)
                 progress.update(bar, advance=0.5)
-        return ends
+        if any(_is_checksum(one) for one in ends):
+            checksum.settle(self.edc.id, stores=self.stores, now=self.clock())
+        order = [file.name for file in files]
+        return sorted(ends, key=lambda end: order.index(end.name))
 
     def close(self) -> None:
         self.schedule.stop(seconds=None)
@@ -122,7 +135,8 @@ class _Submitted:
         except arrive.TakenError as error:
             mailboxes.part(self.edc.id, file.name).unlink()
             return _End(name=file.name, refused=str(error))
-        assert isinstance(drop, Drop)  # the name was looked at before
+        if isinstance(drop, arrive.Checksum):
+            return _End(name=file.name)
         self.schedule.wake(drop.id)
         return _End(name=file.name, drop=drop)
 
@@ -143,6 +157,10 @@ class _Submitted:
         self.failures[done.key] += done.error is not None
 
 
+def _is_checksum(end: _End) -> bool:
+    return end.drop is None and not end.refused
+
+
 def _has_ended(drop: Drop) -> bool:
     return drop.stage in ENDED and not drop.receipt_due
 
@@ -152,7 +170,7 @@ def _require_names(files: Sequence[Path], *, limit: int) -> None:
     wrong = []
     for file in files:
         named = file_name.parse(file.name)
-        if isinstance(named, Fault):
+        if isinstance(named, Fault) and checksum_of.beside(file.name) is None:
             wrong.append(named.message)
         elif (size := file.stat().st_size) > limit:
             wrong.append(f"{file.name}: {size} bytes, wanted at most {limit}")
@@ -161,8 +179,13 @@ def _require_names(files: Sequence[Path], *, limit: int) -> None:
         raise RefusedError("not-taken", "; ".join(wrong), "nothing was taken in")
 
 
-def _told(end: _End, stores: Stores) -> dict[str, Any]:
+def _told(end: _End, edc: Partner, stores: Stores) -> dict[str, Any]:
     """The final receipt of a file, as its EDC reads it; or what there is instead."""
+    if _is_checksum(end):
+        with stores.ledger.read() as tx:
+            last = checksums.last(tx, partner=edc.id, name=end.name)
+        outcome, why = _CHECKED.get(last.event if last is not None else "", _WAITS)
+        return {"file": end.name, "outcome": outcome, "why": why}
     if end.drop is None:
         return {"file": end.name, "outcome": "not taken", "why": end.refused}
     if end.drop.stage is Stage.DISCARDED:

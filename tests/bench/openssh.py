@@ -111,6 +111,7 @@ class Side:
             agent_path=None,
             encryption_algs=[CIPHER],
             kex_algs=["curve25519-sha256"],
+            server_host_key_algs=["ssh-ed25519"],  # which sshd has here; the hub has an RSA key besides
         )
 
     def spent(self) -> float:
@@ -191,7 +192,7 @@ def _hub(root: Path, key: Path, names: Sequence[str]) -> Side:
     (home.partners / f"{EGS.id}.toml").write_text(egs)
     _record(home, names)
     process = subprocess.Popen(
-        [sys.executable, "-m", "exchange.cli", "--home", root, "serve"],
+        [sys.executable, "-m", "exchange.cli", "--home", root, "serve", "--quiet"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -52,7 +52,7 @@ def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime
 
 def put(tx: Connection, drop: Drop) -> None:
     """Add the row of a drop."""
-    tx.execute(_INSERT, _values(asdict(drop)))
+    tx.execute(_INSERT, _values({name: getattr(drop, name) for name in _COLUMNS}))
 
 
 def restore(tx: Connection, drop: Drop) -> None:
