@@ -153,7 +153,12 @@ def known(home: Home) -> Partners:
 
 def files(folder: Path) -> list[Path]:
     """The partners' files of a folder."""
-    return sorted(file for file in folder.glob("*.toml") if not file.name.startswith("."))
+    return sorted(file for file in folder.glob("*.toml") if is_file(file.name))
+
+
+def is_file(name: str) -> bool:
+    """Whether a file of that name describes a partner."""
+    return name.endswith(".toml") and not name.startswith(".")
 
 
 def texts(folder: Path) -> "dict[Path, str | PartnerError]":

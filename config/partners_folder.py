@@ -73,10 +73,20 @@ class PartnersFolder:
 
     def _look(self) -> tuple[tuple[str, int, int, int], ...]:
         seen = []
-        for file in partners.files(self._folder):
+        for entry in self._entries():
+            if not partners.is_file(entry.name):
+                continue
             try:
-                stat = file.stat()
+                stat = entry.stat()
             except FileNotFoundError:  # taken away since it was listed: the next look does not list it
                 continue
-            seen.append((file.name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
-        return tuple(seen)
+            seen.append((entry.name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
+        return tuple(sorted(seen))
+
+    def _entries(self) -> "list[os.DirEntry[str]]":
+        """This is asked for each file that is opened: paths would take twice as long."""
+        try:
+            with os.scandir(self._folder) as entries:
+                return list(entries)
+        except FileNotFoundError:  # no partner yet
+            return []
