@@ -366,7 +366,7 @@ def test_a_warning_is_given_when_there_is_no_roster_to_tell_what_is_missing(hub:
 def test_a_partner_that_never_sent_anything_is_neither_warned_nor_judged(hub: Hub) -> None:
     hub.at(local(CNP, NEXT, 23, 30))
     hub.sweep()
-    assert {event["name"] for event in hub.events()} == {"config.noted", "chain.sealed"}
+    assert {event["name"] for event in hub.events()} == {"config.noted", "chain.sealed", "job.ended"}
 
 
 # ── catching up ──────────────────────────────────────────────────────────────────────────────────
