@@ -74,8 +74,8 @@ STANDS_STILL = "rename:lake=stop@1"  # each worker, in the middle of its first l
 
 def under_way(server: Server, name: str) -> None:
     """Return when a load has begun, and stands still in the middle."""
-    poll(f"{name} is being loaded", lambda: server.workers(standing=True))
-    assert stages(server.home, name) == ["accepted"]
+    poll(f"{name} is accepted", lambda: stages(server.home, name) == ["accepted"])
+    poll("it is being loaded", lambda: server.workers(standing=True))
 
 
 def test_it_says_where_it_listens_its_fingerprints_and_who_may_log_in_and_how(
