@@ -41,9 +41,9 @@ class FollowedClock:
 
 @dataclass(frozen=True, slots=True)
 class StandingClock:
-    """A clock that shows one instant for good."""
+    """A clock that shows one instant for good; in UTC, as all clocks do: thirty days before it are so many hours."""
 
     instant: datetime
 
     def __call__(self) -> datetime:
-        return self.instant
+        return self.instant.astimezone(UTC)
