@@ -473,3 +473,5 @@ def _until(screen: int, words: str) -> None:
 
 def test_watching_is_not_for_programs(only_cnp: Hub, desk_at: DeskAt) -> None:
     assert desk_at(only_cnp).ask("status", "--watch", "--json").code == 2
+    piped = desk_at(only_cnp).ask("status", "--watch")
+    assert (piped.code, "for a terminal" in piped.err) == (2, True)

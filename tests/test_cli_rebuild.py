@@ -100,6 +100,11 @@ def test_nothing_is_shown_until_a_sync_is_approved_and_then_to_each_what_is_its_
     assert sorted(accounts_found(hub, BLUEBONNET.id)) == ["1002", "1003"]
     (newest,) = [block for block in found(hub, CHAMPION.id) if block[0] == "1001"]
     assert set(newest[4]) == {"0.15"}  # the version that counts, and no other
+    for subject in (*lay, CHAMPION.id):  # which blocks files held is lost with the ledger: the rest is told
+        assert (
+            desk.ask("explain", subject, *(("--day", "2013-09-02") if subject == CHAMPION.id else ())).code
+            == 0
+        )
     proof = desk.ask("verify", "--json")
     assert proof.json["findings"] == []
     hub.end()

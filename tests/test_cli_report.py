@@ -106,6 +106,11 @@ def test_the_page_names_each_file_that_was_refused_in_whole_or_in_part(
     assert rows[0][4] == str(told.partial.faults_total)
 
 
+def test_a_page_that_cannot_be_written_is_said_in_words(desk: Desk) -> None:
+    answer = desk.ask("report", "2013-09-02", "--html", "/proc/day.html")
+    assert (answer.code, "no such file" in answer.err, "/proc/" in answer.err) == (3, True, True)
+
+
 def test_every_question_on_the_page_can_be_asked_and_gives_the_figures_again(
     desk: Desk, tmp_path: Path
 ) -> None:

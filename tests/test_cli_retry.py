@@ -95,6 +95,8 @@ def test_a_parked_drop_is_ended_by_an_operators_word_and_its_sender_told_why(
     hub.sweep()
     assert hub.drop(drop.id).stage is Stage.REFUSED
     assert operator.asks(hub.home.root, hub.now, "verify")["findings"] == []
+    (done,) = operator.asks(hub.home.root, hub.now, "replay", str(DAY), "--edc", CNP.id)
+    assert (done["identical"], done["differences"]) == (True, [])
     # the same bytes may come again: they are no duplicate of what was refused
     again = hub.upload(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
     assert hub.drop(again.id).outcome is Outcome.ACCEPTED

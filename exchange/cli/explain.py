@@ -74,6 +74,8 @@ def command(
     version with the line of its file, who was given which and fetched it by which key from where. Of an EGS and a
     usage day: why each account is in what it was given, or is not. Exit code 1 if nothing is called so.
     """
+    if not subject:
+        raise click.UsageError("say of what: a drop, a file, an account, an EGS")
     now = known_at or asked.clock()
     span = Span(days=days, day=day.date() if day else None)
     wanted = _Wanted(each=each, reasons=reasons, after=after, limit=limit)

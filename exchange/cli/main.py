@@ -7,6 +7,7 @@ import errno
 import importlib
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,6 +103,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_OF_A_PLACE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM}
 
 
 class _Commands(click.Group):
@@ -166,12 +168,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         if error.errno not in _OF_THE_DISK:
-            raise
+            return _of_a_place(error, as_json="--json" in asked)
         where = f" at {error.filename}" if error.filename else ""
         hint = "uploads are refused and loads wait; all goes on by itself when that is mended"
         told = OperatorError("disk-unwritable", f"the disk cannot be written{where}: {error.strerror}", hint)
         _tell(told, as_json="--json" in asked)
         return told.exit_code
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        told = OperatorError(
+            "disk-full", "the disk is full: it was not written whole", "make room, and ask again"
+        )
+        _tell(told, as_json="--json" in asked)
+        return told.exit_code
+
+
+def _of_a_place(error: OSError, *, as_json: bool) -> int:
+    """Tell of a file that is not there, or cannot be. Raises the error if it names none."""
+    if error.filename is None or error.errno not in _OF_A_PLACE:
+        raise error
+    words = f"{error.filename}: {(error.strerror or 'not there').lower()}"
+    told = OperatorError("no-such-place", words, "of what a home lacks, meterhub verify tells more")
+    _tell(told, as_json=as_json)
+    return told.exit_code
 
 
 def _help(error: click.ClickException) -> str:

@@ -44,6 +44,8 @@ def command(asked: Asked, *, day: datetime | None, watch: bool, known_at: dateti
         raise click.UsageError("what was known then does not change: --watch is for now")
     if watch and asked.json:
         raise click.UsageError("--watch is for people; ask for --json as often as is wanted")
+    if watch and not show.console().is_terminal:
+        raise click.UsageError("--watch is for a terminal; ask without it as often as is wanted")
     of_day = None if day is None else day.date()
     if known_at is not None:
         with opened.stores_of(asked, known_at) as then:

@@ -144,7 +144,7 @@ def _carried(tx: Connection, lake_files: list[LakeFile], *, stores: Stores) -> l
     found = []
     for file in traces.files_of(tx, publications):
         path = layout.contents_path(file, stores=stores)
-        if path.exists():  # a publication that was cut off is not laid out yet
+        if path.is_file():  # a publication that was cut off is not laid out yet
             blocks = pc.sum(pc.is_in(read_contents(path)["lake_file_id"], value_set=mine)).as_py() or 0
             found += [(file, blocks)] if blocks else []
     return found

@@ -37,7 +37,7 @@ def _in_file(
     tx: Connection, account: str, file: OutboundFile, mine: set[int], *, stores: Stores
 ) -> Iterator[dict[str, Any]]:
     path = layout.contents_path(file, stores=stores)
-    if not path.exists():  # a publication that was cut off is not laid out yet
+    if not path.is_file():  # a publication that was cut off is not laid out yet
         return
     where = pc.index(read_contents(path, ("account",))["account"], account).as_py()
     if where < 0:

@@ -130,7 +130,7 @@ def _from_drops(file: OutboundFile, *, stores: Stores) -> Section:
     """Which drops its blocks came with."""
     path = layout.contents_path(file, stores=stores)
     counted: dict[int, int] = {}
-    if path.exists():
+    if path.is_file():
         counts = pc.value_counts(read_contents(path)["lake_file_id"])
         assert isinstance(counts, pa.StructArray)
         counted = {one["values"]: one["counts"] for one in counts.to_pylist()}

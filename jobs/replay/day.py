@@ -18,7 +18,7 @@ from sqlalchemy import Connection, func, select
 
 from jobs import executor
 from jobs.replay import compare, held_then, hold, load, scratch
-from jobs.replay.acts import Act, Judge, Load, Publish, Row, Settle
+from jobs.replay.acts import Act, Judge, Load, Publish, Recorded, Row, Settle
 from jobs.replay.compare import Difference
 from jobs.replay.doing import World, do
 from jobs.replay.load import Task, Turns
@@ -124,7 +124,7 @@ def _prepare(window: Window, place: Place, stores: Stores, replayed: Replayed) -
         withdrawn = _withdrawn_since(tx, window)
         days = held_then.days_of(tx, edc=window.edc.id, seqs=[act.seq for act in loads], files=withdrawn)
         twins = _twins(tx, window.edc.id)
-    drops = twins | {act.drop_id for act in loads}
+    drops = twins | {act.drop_id for act in acts if isinstance(act, Load | Recorded)}
     wanted = Wanted(edc=window.edc.id, days=days | {window.day}, drops=drops)
     scratch.lay_out(place, stores, under={*under, last} - {""})
     held_then.put(place, stores, edc=window.edc.id, until=window.after, wanted=wanted)

@@ -187,7 +187,7 @@ def _say_given(
         said = (file.sequence, file.name, file.state, file.rewrite_due, file.laid_out_at, file.collected_at, file.withdrawn_by or None)  # fmt: skip
         sql.execute("insert into laid values (?, ?, ?, ?, ?, ?, ?)", said)
         path = layout.contents_path(file, stores=stores)
-        if path.exists():
+        if path.is_file():
             blocks = read_contents(path, ("account", "channel", "usage_date", "version"))
             blocks = blocks.filter(pc.equal(blocks["usage_date"], pa.scalar(day, pa.date32())))
             sql.register("handed", blocks)
