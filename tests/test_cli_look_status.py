@@ -444,6 +444,8 @@ def test_an_edc_that_is_disabled_is_not_asked_for(make_hub: MakeHub, desk_at: De
 def test_watching_shows_what_changes_until_it_is_stopped(only_cnp: Hub) -> None:
     hub = only_cnp
     screen, terminal = pty.openpty()
+    # A shell lets what it starts in the background ignore it, and all that come from that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [Path(sys.executable).with_name("meterhub"), "--home", hub.home.root, "status", "--watch"],
         stdin=terminal, stdout=terminal, stderr=terminal,
