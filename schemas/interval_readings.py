@@ -1,7 +1,7 @@
 """The data rows of many blocks at once: sort code, then triplets `value,status,interval-start`.
 
-The commas give the places of the triplets. `value,status` is held against the grammar, and turned into
-watt-hours, once for each distinct text; so no loop runs over blocks or intervals.
+The commas give the places of the triplets. A value is held against the grammar, and turned into watt-hours,
+once for each distinct text; so no loop runs over blocks or intervals.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Energies = npt.NDArray[np.int32]  # watt-hours
 Letters = npt.NDArray[np.uint8]  # statuses
 
 # More zeros behind a value than these are legal, too; the careful path reads them.
-_LEGAL = f"^{grammar.VALUE.replace('0*', '0{0,20}')},[AE]?$"
+_LEGAL = f"^{grammar.VALUE.replace('0*', '0{0,20}')}$"
 _SAMPLE = 20_000  # pieces of text
 _START_BYTES = 14
 _EVERY_OTHER = 0b01010101
@@ -58,9 +58,10 @@ class Readings:
 class _Triplets:
     """Where the triplets of some blocks stand in the text, block by block."""
 
-    begins: Near  # of `value,status`
-    ends: Near
-    until: Near  # where the interval's start ends; it begins one comma behind `ends`
+    begins: Near  # of the value
+    ends: Near  # of the value; the status begins one comma behind it
+    closings: Near  # where the status ends; the interval's start begins one comma behind it
+    until: Near  # where the interval's start ends
     counts: Places  # triplets a block
 
 
@@ -75,7 +76,9 @@ def read(
     triplets, legal = _triplets(found, blocks, wanted)
     if triplets is None:
         return None, legal
-    wh, status, sound = _energies(found, triplets)
+    wh, sound = _energies(found, triplets)
+    status, known = _statuses(found, triplets)
+    sound &= known
     sound &= _starts_agree(found, triplets, kinds, zone)
     if not sound.all():
         return None, np.logical_and.reduceat(sound, np.cumsum(triplets.counts) - triplets.counts)
@@ -97,11 +100,12 @@ def _triplets(found: Rows, blocks: Places, wanted: Places) -> tuple[_Triplets | 
     if not legal.all():
         return None, legal
     openings = _every_third(commas, opening, counts)
+    ends_of_values = _every_third(commas, opening + 1, counts)
     closings = _every_third(commas, opening + 2, counts)
     until = np.empty_like(openings)
     until[:-1] = openings[1:]
     until[np.cumsum(counts) - 1] = ends - trailing
-    return _Triplets(openings + 1, closings, until, totals), legal
+    return _Triplets(openings + 1, ends_of_values, closings, until, totals), legal
 
 
 def _every_third(commas: Near, first: Places, counts: Places) -> Near:
@@ -123,17 +127,28 @@ def _data_rows(found: Rows, blocks: Places) -> tuple[Places, Places]:
     return np.repeat(blocks + headers - firsts, counts) + np.arange(counts.sum()), firsts
 
 
-def _energies(found: Rows, triplets: _Triplets) -> tuple[Energies, Letters, Flags]:
-    """Watt-hours and status of each triplet, and whether they are legal."""
+def _energies(found: Rows, triplets: _Triplets) -> tuple[Energies, Flags]:
+    """Watt-hours of each triplet, and whether its value is legal."""
     codes, texts = _in_words(found, triplets) or _distinct(found, triplets)
-    wh, status, legal = _spelt(texts)
+    wh, legal = _spelt(texts)
     if codes is None:
-        return wh, status, legal
-    return wh[codes], status[codes], np.ones(len(codes), np.bool_) if legal.all() else legal[codes]
+        return wh, legal
+    return wh[codes], np.ones(len(codes), np.bool_) if legal.all() else legal[codes]
+
+
+def _statuses(found: Rows, triplets: _Triplets) -> tuple[Letters, Flags]:
+    """Status of each triplet, a blank one as actual, and whether it is legal."""
+    letters = found.octets[triplets.ends + 1]
+    blank = letters == COMMA
+    legal = ((letters == _ACTUAL) | (letters == _ESTIMATED) | blank) & (
+        triplets.closings - triplets.ends <= 2
+    )
+    letters[blank] = _ACTUAL
+    return letters, legal
 
 
 def _in_words(found: Rows, triplets: _Triplets) -> tuple[Codes | None, pa.BinaryArray] | None:
-    """The distinct texts `value,status` and which one each is, where all have eight bytes or less: each is one
+    """The distinct values as texts and which one each is, where all have eight bytes or less: each is one
     word then, with zeros behind it.
     """
     widths = triplets.ends - triplets.begins
@@ -168,21 +183,18 @@ def _mostly_distinct(pairs: pa.Array) -> bool:
     return 2 * len(sample.unique()) > len(sample)
 
 
-def _spelt(pairs: pa.BinaryArray) -> tuple[Energies, Letters, Flags]:
-    """Watt-hours and status of texts `value,status`, and whether they are legal; exact, in decimals."""
-    legal = flags(pc.match_substring_regex(pairs, _LEGAL))
+def _spelt(values: pa.BinaryArray) -> tuple[Energies, Flags]:
+    """Watt-hours of values as texts, and whether they are legal; exact, in decimals."""
+    legal = flags(pc.match_substring_regex(values, _LEGAL))
     if not legal.all():
-        pairs = pc.if_else(pa.array(legal), pairs, b"0,A")
-    said = pairs.cast(pa.string())
-    kwh = pc.ascii_rtrim(said, characters=",AE").cast(pa.decimal128(9, 3))
-    wh = np.frombuffer(kwh.buffers()[1], np.int64)[0::2].astype(np.int32)
-    status = np.where(flags(pc.ends_with(said, "E")), np.uint8(_ESTIMATED), np.uint8(_ACTUAL))
-    return wh, status, legal
+        values = pc.if_else(pa.array(legal), values, b"0")
+    kwh = values.cast(pa.string()).cast(pa.decimal128(9, 3))
+    return np.frombuffer(kwh.buffers()[1], np.int64)[0::2].astype(np.int32), legal
 
 
 def _starts_agree(found: Rows, triplets: _Triplets, kinds: Coded[tuple[date, int]], zone: ZoneInfo) -> Flags:
     """Whether each interval's start is empty or the one that its place in the day says."""
-    widths = triplets.until - triplets.ends - 1
+    widths = triplets.until - triplets.closings - 1
     agree: Flags = widths == 0
     if agree.all():
         return agree
@@ -191,7 +203,7 @@ def _starts_agree(found: Rows, triplets: _Triplets, kinds: Coded[tuple[date, int
     places = np.arange(len(widths)) - np.repeat(np.cumsum(counts) - counts, counts)
     filled = np.flatnonzero(widths == _START_BYTES)
     wanted = table[np.repeat(kinds.codes, counts)[filled], places[filled]]
-    starts, at = words(found.octets), triplets.ends[filled] + 1
+    starts, at = words(found.octets), triplets.closings[filled] + 1
     agree[filled] = (starts[at] == wanted[:, 0]) & (starts[at + _START_BYTES - 8] == wanted[:, 1])
     return agree
 
