@@ -332,8 +332,11 @@ def main(only: tuple[str, ...], accounts: int, runs: int, nights: int, folder: P
     if folder.exists():
         raise click.UsageError(f"{folder} is there already: it would be removed at the end")
     folder.mkdir(parents=True)
+    lines = []
     try:
-        lines = list(measured(folder.absolute(), only, accounts=accounts, runs=runs, nights=nights))
+        for line in measured(folder.absolute(), only, accounts=accounts, runs=runs, nights=nights):
+            click.echo(f"{line.ratio():6.2f}  {line.what} / {line.peer}", err=True)  # the table takes a while
+            lines.append(line)
     finally:
         shutil.rmtree(folder)
     if as_json:
