@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from config.partners import Partner
 from jobs.rules import ownership
-from jobs.stores.ledger import drops, loads, outbox, runs, standing, syncs
+from jobs.stores.ledger import drops, holds, loads, outbox, runs, standing, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
 from jobs.stores.rosters import Roster, loaded_of_due
@@ -116,7 +116,7 @@ def _of_edc(
     verdict = runs.verdict(tx, edc=edc.id, day=of_day.date)
     judged = verdict is not None and verdict["verdict"] != "unknown"
     night = loads.night(tx, edc=edc.id, day=of_day.date)
-    held = outbox.held_counts(tx, edc.id)
+    held = holds.counts(tx, edc.id)
     reasons: Counter[str] = Counter()
     for (reason, _), count in held.items():
         reasons[reason] += count

@@ -171,7 +171,7 @@ EVENTS: Mapping[str, Event] = {
         "a job was done, for the slot, day or partner named; a hash of what it said", ("job", "said_sha256")
     ),
     "blocks.held": Event(
-        "what a publication held back, gave free or found another reason for: how many blocks, and their sum",
+        "what a publication held back, gave free or found another reason for: how many blocks, and a hash of them",
         ("held", "given_free", "given_up", "reheld"),
     ),
     "pool.rebuilt": Event("a worker process died; its work is taken up again"),

@@ -13,7 +13,7 @@ import pytest
 
 from hub_fixtures import CNP, PPL, Hub, small_night
 from jobs.steps import publish
-from jobs.stores.ledger import outbox
+from jobs.stores.ledger import holds, outbox
 from jobs_fixtures import (
     BLUEBONNET,
     CHAMPION,
@@ -160,7 +160,7 @@ def test_default_service_is_given_to_nobody(hub: Hub) -> None:
     assert not any(files_of(hub, egs) for egs in EGSS)
     assert run(hub) == publish.NothingNew()
     with hub.stores.ledger.read() as tx:
-        assert outbox.held(tx, edc=CNP.id) == []
+        assert holds.held(tx, edc=CNP.id) == []
 
 
 def test_each_edc_has_a_cursor_of_its_own(hub: Hub) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, event
 
 from config.home import Home
 from hub_fixtures import Hub
-from jobs.stores.ledger import claims, drops, events, loads, outbox, runs, syncs
+from jobs.stores.ledger import claims, drops, events, holds, loads, outbox, runs, syncs
 from schemas.drop import UNDER_WAY, Drop, Stage
 
 NOW = datetime(2013, 9, 3, 10, tzinfo=UTC)
@@ -58,8 +58,8 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
     "files of a name": lambda tx: outbox.named(tx, "a"),
     "files of a publication": lambda tx: outbox.of_publication(tx, "P130903-00001"),
     "what an EGS was given of a day": lambda tx: outbox.given_of(tx, egs="champion", edc="cnp", day=DAY),
-    "what is held": lambda tx: outbox.held(tx, edc="cnp"),
-    "how much is held": lambda tx: outbox.held_counts(tx, "cnp"),
+    "what is held": lambda tx: holds.held(tx, edc="cnp"),
+    "how much is held": lambda tx: holds.counts(tx, "cnp"),
     "who collected a file": lambda tx: outbox.collections_of(tx, 1),
     "the sync in force": lambda tx: syncs.in_force(tx, "cnp"),
     "the sync of an instant": lambda tx: syncs.in_force_at(tx, "cnp", NOW),

@@ -1,6 +1,7 @@
 """The chain of events: what was changed, taken out, put in or cut off is found, and where; and heads that were kept."""
 
 import contextlib
+import hashlib
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from config.home import Home
 from hub_fixtures import CNP, Hub, morning
 from jobs.proofs import known
+from jobs.steps import publish
 from jobs.stores.ledger import Ledger, events
 from jobs.stores.ledger.events import Head, Link
 from jobs_fixtures import CHAMPION, Cut, send, send_sync
@@ -213,3 +215,72 @@ def test_heads_read_as_they_are_printed() -> None:
     assert str(Head(7, "ab")) == "7:ab"
     assert re.fullmatch(r"\d+:[0-9a-f]{64}", str(Head(7, "a" * 64)))
     assert json.loads(json.dumps(str(Head(1, "")))) == "1:"
+
+
+# ── many rows, bound by one event ──────────────────────────────────────────────────────────────────
+
+
+def _holding(desk: Desk) -> Hub:
+    """Two blocks are held, and given up by two publications of one instant."""
+    hub = desk.hub
+    send(hub, Cut(account="N", day=DAY), Cut(account="M", day=DAY), Cut(account="L", day=DAY))
+    for nobodys in ([], ["N"], ["N", "M"]):
+        hub.on(minutes=10 if nobodys == ["N"] else 0)
+        send_sync(hub, {"A": CHAMPION.duns} | dict.fromkeys(nobodys, ""))
+        publish.publish(hub.partner(CNP.id), stores=hub.stores, now=hub.now)
+    return hub
+
+
+def _told(hub: Hub) -> list[tuple[int, dict[str, str]]]:
+    with hub.stores.ledger.read() as tx:
+        return [
+            (link.id, json.loads(link.details)) for link in events.links(tx) if link.name == "blocks.held"
+        ]
+
+
+def test_rows_of_one_event_are_bound_in_any_order_and_none_can_be_changed_or_exchanged(desk: Desk) -> None:
+    hub = _holding(desk)
+    assert [details["given_up"].partition(":")[0] for _, details in _told(hub)] == ["0", "1", "2"]
+    assert _wrong(desk) == []
+    _sql(
+        hub,
+        "update held set account = case account when 'N' then 'M' else 'N' end || 'x' where account <> 'L'",
+    )
+    _sql(
+        hub, "update held set account = replace(account, 'x', '')"
+    )  # each has the other's place, and all stands
+    assert _wrong(desk) == []
+    _sql(hub, "update held set release = 'for no reason' where account = 'N'")
+    assert [where.partition(" ")[0] for _, where in _wrong(desk)] == ["held:"]
+
+
+def test_a_ledger_that_has_sums_of_hashes_from_before_is_held_to_them(desk: Desk) -> None:
+    hub = _holding(desk)
+    with contextlib.closing(sqlite3.connect(hub.home.ledger_file, timeout=30)) as ledger:
+        rows = ledger.execute(
+            "select lake_file_id, account, channel, reason, egs_duns, release from held"
+        ).fetchall()
+        held = [row[:5] for row in rows]
+        given_up = {row[1]: (*row[:3], row[5]) for row in rows if row[5]}
+        said = [[held, []], [[], [given_up["N"]]], [[], [given_up["M"]]]]
+        for (number, details), (one, other) in zip(_told(hub), said, strict=True):
+            as_before = {
+                "held": _sum(one),
+                "given_free": _sum([]),
+                "given_up": _sum(other),
+                "reheld": _sum([]),
+            }
+            ledger.execute(
+                "update event set details = ? where id = ?", (json.dumps(details | as_before), number)
+            )
+        ledger.commit()
+    _rehash(hub)
+    assert _wrong(desk) == []
+    _sql(hub, "update held set egs_duns = '1' where account = 'L'")
+    assert [where.partition(" ")[0] for _, where in _wrong(desk)] == ["held:"]
+
+
+def _sum(rows: list[tuple[object, ...]]) -> str:
+    """How the first release tallied rows."""
+    hashes = [hashlib.sha256("\n".join(map(str, row)).encode()).digest() for row in rows]
+    return f"{len(rows)}:{sum(map(int.from_bytes, hashes)) % (1 << 256):064x}"

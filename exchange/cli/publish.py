@@ -10,7 +10,7 @@ from config.partners import Partner
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from jobs.steps import publish as step
-from jobs.stores.ledger import drops, loads, outbox
+from jobs.stores.ledger import drops, holds, loads, outbox
 from jobs.stores.opened import Stores
 
 
@@ -63,7 +63,7 @@ def _publish(edc: Partner, release: tuple[str, ...], asked: Asked, stores: Store
         since = sorted(outbox.laid_out_since(tx, began), key=lambda file: (file.egs, file.sequence))
         files = [file for file in since if file.edc == edc.id and file.id not in before]
         held: dict[str, int] = defaultdict(int)
-        for (reason, _), count in outbox.held_counts(tx, edc.id).items():
+        for (reason, _), count in holds.counts(tx, edc.id).items():
             held[reason] += count
     withheld = isinstance(outcome, step.Withheld)
     return {
@@ -110,7 +110,7 @@ def _require_held(release: tuple[str, ...], stores: Stores) -> None:
                 ) from None
             files = {file.id for file in loads.of_drop(tx, drop_id)}
             held = [
-                one for one in outbox.held(tx, edc=drop.partner, reason="late") if one.lake_file_id in files
+                one for one in holds.held(tx, edc=drop.partner, reason="late") if one.lake_file_id in files
             ]
         if not held:
             raise RefusedError("nothing-held", f"no late block of {drop_id} is held")

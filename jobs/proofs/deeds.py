@@ -1,5 +1,6 @@
 """Deeds: what events tell of runs, verdicts, collections, blocks held and work parked, held to the rows of these."""
 
+import bisect
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -11,8 +12,8 @@ from sqlalchemy import Connection, Table, select
 from jobs.proofs.finding import ASK, Check, Finding
 from jobs.stores.ledger import runs
 from jobs.stores.ledger.events import Link
-from jobs.stores.ledger.tallies import Tally
-from schemas import tables
+from jobs.stores.ledger.tallies import Tally, counted
+from schemas import ids, tables
 
 _CHUNK = 5_000  # rows
 _VERDICTS = {"deadline.met": "met", "deadline.missed": "missed", "deadline.unjudged": "unknown"}
@@ -26,7 +27,7 @@ class Deeds:
         self.runs: dict[tuple[str, str], tuple[str, str, str]] = {}
         self.verdicts: dict[tuple[str, str], dict[str, Any]] = {}
         self.collections: Counter[tuple[Any, ...]] = Counter()
-        self.held: dict[tuple[str, ...], Tally] = defaultdict(Tally)
+        self.held: dict[tuple[str, ...], list[str]] = defaultdict(list)
         self.parked: dict[str, tuple[Any, ...]] = {}
         self.was_lost = False  # the ledger, and is made again
 
@@ -53,10 +54,11 @@ class Deeds:
                     said["session"], began, link.at,
                 ] += 1  # fmt: skip
             case "blocks.held":
-                self.held["held", link.partner, link.at].take(said["held"])
-                self.held["given free by", link.about, link.at].take(said["given_free"])
-                self.held["given up", link.partner, link.at].take(said["given_up"])
-                self.held["of another reason by", link.about].take(said["reheld"])
+                self.held["held by", link.about, link.at].append(said["held"])
+                self.held["given free by", link.about, link.at].append(said["given_free"])
+                if counted([said["given_up"]]):
+                    self.held["given up", link.partner, link.at].append(said["given_up"])
+                self.held["of another reason by", link.about].append(said["reheld"])
             case "work.parked":
                 self.parked[said["task"]] = (link.about, link.partner, link.at)
             case "work.retried" | "work.refused":
@@ -113,11 +115,11 @@ class Deeds:
     def _held(self, tx: Connection) -> Iterator[Finding]:
         found = _held_rows(tx)
         for key in sorted(found.keys() | self.held.keys()):
-            is_told, stands = self.held.get(key, Tally()), found.get(key, Tally())
-            if str(is_told) != str(stands):
-                many = f"{stands.count} rows, by its event {is_told.count}"
+            told, stands = self.held.get(key, []), found.get(key, Tally())
+            if not stands.is_that_of(told):
+                many = f"{stands.count} rows, by its event {counted(told)}"
                 what = (
-                    many if stands.count != is_told.count else f"{many}, and they are not as they were noted"
+                    many if stands.count != counted(told) else f"{many}, and they are not as they were noted"
                 )
                 yield _finding("held", key, what)
 
@@ -136,22 +138,49 @@ def _held_rows(tx: Connection) -> dict[tuple[str, ...], Tally]:
     for row in _rows(tx, tables.held_before):
         before[row.held_id].append(row)
     found: dict[tuple[str, ...], Tally] = defaultdict(Tally)
-    for row in _rows(tx, tables.held):
+    held_by = _Looked(tx)
+    for row in held_by.rows(tx):
         block = (row.lake_file_id, row.account, row.channel)
         reasons = [(one.reason, one.egs_duns) for one in before[row.id]] if row.id in before else []
         reasons.append((row.reason, row.egs_duns))
-        found["held", row.edc, _text(row.since)].add(*block, *reasons[0])
+        found["held by", held_by.publication(row), _text(row.since)].add(*block, *reasons[0])
         for one, (was, now) in zip(before.pop(row.id, ()), itertools.pairwise(reasons), strict=True):
             found["of another reason by", one.publication_id].add(*block, *was, *now)
         if row.released_at is None and not row.release:
             continue
-        if row.release.startswith("P") and row.release[1:2].isdigit():
+        if ids.PUBLICATION.fullmatch(row.release):
             found["given free by", row.release, _text(row.released_at)].add(*block)
         else:
             found["given up", row.edc, _text(row.released_at)].add(*block, row.release)
     for held_id, rows in before.items():
         found["of another reason by", rows[0].publication_id].add(held_id)
     return found
+
+
+class _Looked:
+    """Which publication was the first that looked at a load: it held back what is held of that."""
+
+    def __init__(self, tx: Connection) -> None:
+        self._of: dict[str, list[tuple[int, int, str]]] = defaultdict(list)  # by EDC: through, after, id
+        for row in _rows(tx, tables.publication):
+            if row.through_seq > row.after_seq:
+                self._of[row.edc].append((row.through_seq, row.after_seq, row.id))
+        for some in self._of.values():
+            some.sort()
+
+    def rows(self, tx: Connection) -> Iterator[Any]:
+        """What is held, and was, each with the number of its load."""
+        held, file = tables.held, tables.lake_file
+        query = select(held, file.c.load_seq).join_from(
+            held, file, held.c.lake_file_id == file.c.id, isouter=True
+        )
+        yield from tx.execute(query.order_by(held.c.id).execution_options(yield_per=_CHUNK))
+
+    def publication(self, row: Any) -> str:
+        """Its id; nothing for what no publication can have held."""
+        some, seq = self._of.get(row.edc, []), row.load_seq or 0
+        at = bisect.bisect_left(some, (seq,))
+        return some[at][2] if at < len(some) and some[at][1] < seq else ""
 
 
 def _rows(tx: Connection, table: Table) -> Iterator[Any]:

@@ -22,9 +22,10 @@ from jobs.steps.publish import current
 from jobs.steps.publish.released import Release
 from jobs.stores import circumstances, layout, numbering, side_by_side
 from jobs.stores.ahead import ahead
-from jobs.stores.ledger import claims, loads, outbox, syncs
+from jobs.stores.ledger import claims, holds, loads, outbox, syncs
+from jobs.stores.ledger.holds import Held
 from jobs.stores.ledger.loads import LakeFile
-from jobs.stores.ledger.outbox import Held, OutboundFile
+from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
 from jobs.stores.outbound import Draft, Drafts, Lists
@@ -124,7 +125,7 @@ class _Run:
         """Lay out what became current, and what is held no more."""
         with self.stores.ledger.read() as tx:
             new = loads.between(tx, edc=self.edc.id, after_seq=self.after, through_seq=self.through)
-            waiting = outbox.files_held(tx, edc=self.edc.id, why=self._may_be_free(tx, release))
+            waiting = holds.files_held(tx, edc=self.edc.id, why=self._may_be_free(tx, release))
         if self.after == self.through and not waiting:
             return []
         with side_by_side.threads() as threads:
@@ -134,7 +135,7 @@ class _Run:
             made = drafts.finish()
         with self.stores.ledger.write() as tx:
             publication_id = self._record(tx, made, through=self.through)
-            held = outbox.hold(tx, hold, edc=self.edc.id, since=self.now)
+            held = holds.hold(tx, hold, edc=self.edc.id, since=self.now)
             freed.record(tx, held, publication_id=publication_id, edc=self.edc.id, at=self.now)
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
         return made
@@ -147,7 +148,7 @@ class _Run:
         duns = {egs.duns for egs in self.egss}
         return [
             (reason, egs_duns)
-            for reason, egs_duns in outbox.held_counts(tx, self.edc.id)
+            for reason, egs_duns in holds.counts(tx, self.edc.id)
             if (release if reason == "late" else other_sync or egs_duns in duns)
         ]
 
@@ -190,7 +191,7 @@ class _Run:
         self, file: LakeFile, rows: pa.Table, newest: versions.Bools, owners: Owners, drafts: Drafts
     ) -> pa.Table:
         """Give the current blocks of a lake file to their EGSs; those that must wait are the answer, with why
-        (as outbox.hold takes them).
+        (as holds.hold takes them).
         """
         late = (rows["version"].to_numpy() == 1) & ~rows["on_time"].to_numpy()
         nobodys = np.isin(owners.place, (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET))
@@ -215,7 +216,7 @@ class _Run:
             lake_files = loads.by_ids(tx, waiting)
         for file_id in waiting:
             with self.stores.ledger.read() as tx:
-                held = outbox.held_of(tx, file_id)
+                held = holds.held_of(tx, file_id)
             self._free_of(lake_files[file_id], held, release, drafts, freed)
         return freed
 

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from jobs.rules import versions
 from jobs.rules.ownership import Nobody, Owners
-from jobs.stores.ledger import events, outbox
-from jobs.stores.ledger.outbox import Held
+from jobs.stores.ledger import events, holds
+from jobs.stores.ledger.holds import Held
 from jobs.stores.ledger.tallies import Tally
 
 
@@ -55,12 +55,15 @@ class Release:
 
     def record(self, tx: Connection, held: Tally, *, publication_id: str, edc: str, at: datetime) -> None:
         """Write it into the ledger. `held`: what the publication holds back besides."""
+        if self.given_up.count:  # rows do not say by which publication: a tally has all of its instant
+            for block in holds.given_up(tx, edc=edc, at=at, besides=publication_id):
+                self.given_up.add(*block)
         say = {"held": held, "given_free": self.given_free, "given_up": self.given_up, "reheld": self.reheld}
         if any(one.count for one in say.values()):
             said = {name: str(one) for name, one in say.items()}
             events.record(tx, "blocks.held", at=at, about=publication_id, partner=edc, **said)
-        outbox.release(tx, self.published, at=at, to=publication_id)
+        holds.release(tx, self.published, at=at, to=publication_id)
         for why, ids in self.never.items():
-            outbox.release(tx, ids, at=at, to=why)
+            holds.release(tx, ids, at=at, to=why)
         for (reason, duns), ids in self.still.items():
-            outbox.rehold(tx, ids, reason=reason, egs_duns=duns, found_by=publication_id)
+            holds.rehold(tx, ids, reason=reason, egs_duns=duns, found_by=publication_id)
