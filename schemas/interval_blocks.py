@@ -17,6 +17,7 @@ from schemas.interval_grammar import Terms
 
 Key = tuple[str, str, date]  # account, channel, usage day
 
+END_OF_BLOCK = "the end of the block"  # found where another row of it was wanted
 TOLD = 5  # faults of one code in one block that are told one by one; the last of them counts the others
 
 _HEADERS = len(grammar.HEADER_CODES)
@@ -219,7 +220,7 @@ class _Block:
             wanted = grammar.interval_count(self.day, self.seconds, self.terms.zone)
         if self.position <= _HEADERS:
             code = grammar.sort_code(self.position).decode()
-            self._fault("row-order", last_line, 1, "the end of the block", code)
+            self._fault("row-order", last_line, 1, END_OF_BLOCK, code)
         elif wanted is not None and self.intervals != wanted and not self.torn:
             self._fault("interval-count", self.data_lines[0], _BEHIND_CODE, str(self.intervals), str(wanted))
         end = End(data_rows=len(self.data_lines), intervals=self.intervals, wanted=wanted, broken=self.broken)

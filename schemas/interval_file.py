@@ -5,7 +5,7 @@ columns: the rows and their order, then the header rows, then the data rows. A b
 plain kind at any of these goes to `interval_blocks`, which reads it field by field and decides.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -27,7 +27,7 @@ class Parsed:
     """What a file holds: its good blocks as a table of `FIELDS`, and what is wrong with the others."""
 
     blocks: pa.Table  # in the order of the file
-    faults: tuple[Fault, ...]  # in the order of the file
+    faults: tuple[Fault, ...]  # those of the file as a whole, then the others in its order
     rejected: int  # blocks refused, each for itself
     refused: bool  # the file is refused whole: there are no blocks, then
 
@@ -106,7 +106,7 @@ def _cut(found: Rows, verdicts: dict[int, Verdict], *, ended: bool) -> Fault | N
         return None
     last = found.row(-1).decode(errors="replace")
     return interval_whole.cut_short(
-        verdict.end, ended=ended, line=found.line + len(found.begins) - 1, column=len(last) + 1
+        verdict, ended=ended, line=found.line + len(found.begins) - 1, column=len(last) + 1
     )
 
 
@@ -115,14 +115,17 @@ def _judged(
 ) -> Parsed:
     """What remains when the file is looked at as a whole."""
     bad = {line: verdict for line, verdict in verdicts.items() if verdict.faults}
-    faults = [fault for verdict in bad.values() for fault in verdict.faults]
+    told: dict[int, Sequence[Fault]] = {line: verdict.faults for line, verdict in bad.items()}
+    if cut is not None:
+        told[max(bad)] = interval_whole.besides(cut, told[max(bad)])
+    faults = [fault for some in told.values() for fault in some]
     rejected = set(bad)
     for key, lines in interval_whole.twice(blocks, bad.items()).items():
         faults += [interval_whole.block_twice(key, line, lines) for line in lines]
         rejected |= set(lines)
     too_many = interval_whole.too_many_accounts(blocks, bad.values(), most=max_accounts)
     of_file = [fault for fault in (too_many, cut) if fault]
-    in_order = sorted([*faults, *of_file], key=lambda fault: (fault.line or 0, fault.column or 0))
+    in_order = of_file + sorted(faults, key=lambda fault: (fault.line or 0, fault.column or 0))
     if of_file:
         blocks = FIELDS.empty_table()
     elif len(rejected) > len(bad):

@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 
 from schemas import interval_rows
 from schemas.fault import CODES, Fault
-from schemas.interval_blocks import End, Key, Verdict
+from schemas.interval_blocks import END_OF_BLOCK, Key, Verdict
 
 LONGEST_BLOCK = 1 << 20  # bytes; a legal one has a few thousand
 
 _HEAD = 1 << 16  # bytes that are looked at to say what a file is that is not LSE
+_GZIP_MAGIC = b"\x1f\x8b"
 _CONTROL = re.compile(rb"[^\t\n\r\x20-\x7e\x80-\xff]")
 
 
@@ -71,6 +72,9 @@ def _foreign(text: pa.Buffer) -> Fault:
     if head[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} or _every_other_is_nul(head):
         found = f"the bytes {head[:4].hex(' ')} at its beginning"
         return Fault(code="utf-16", found=found, wanted=CODES["utf-16"].wanted)
+    if head[:2] == _GZIP_MAGIC:
+        found = "gzip data, under a name that does not end in .gz"
+        return Fault(code="not-text", found=found, wanted=CODES["not-text"].wanted)
     place = _no_text(head)
     if place is not None:
         found = f"the byte {head[place]:02x} at place {place + 1} of the file"
@@ -81,7 +85,8 @@ def _foreign(text: pa.Buffer) -> Fault:
 
 
 def _every_other_is_nul(head: bytes) -> bool:
-    return len(head) > 3 and (not any(head[0:64:2]) or not any(head[1:64:2]))
+    """Whether the half of the bytes is NUL and the other is not, as in UTF-16 of plain letters."""
+    return len(head) > 3 and any(head[0:64:2]) != any(head[1:64:2])
 
 
 def _no_text(head: bytes) -> int | None:
@@ -94,14 +99,15 @@ def _no_text(head: bytes) -> int | None:
     return control.start() if control else None
 
 
-def cut_short(end: End, *, ended: bool, line: int, column: int) -> Fault | None:
-    """The fault of a file that ends in the middle of its last block, which ends as `end` says.
+def cut_short(verdict: Verdict, *, ended: bool, line: int, column: int) -> Fault | None:
+    """The fault of a file that ends in the middle of its last block, which the verdict is on.
 
     It was cut off if that block has no data row; if it lacks intervals, and either the last row has no
     line end or further rows may have followed, since the day is split over rows or half of it is not
     there; or if the last row has no line end and what it ends with is broken. Any other last block is bad
     only for itself. `line` and `column` say where the file ends.
     """
+    end = verdict.end
     lacks = end.wanted is not None and end.intervals < end.wanted
     split = end.data_rows > 1 or (end.wanted is not None and 2 * end.intervals <= end.wanted)
     if not end.data_rows:
@@ -112,7 +118,21 @@ def cut_short(end: End, *, ended: bool, line: int, column: int) -> Fault | None:
         found = "the end of the file within a row"
     else:
         return None
-    return Fault(code="cut-short", line=line, column=column, found=found, wanted=CODES["cut-short"].wanted)
+    wanted = CODES["cut-short"].wanted
+    return Fault(
+        code="cut-short", line=line, column=column, account=verdict.account, found=found, wanted=wanted
+    )
+
+
+def besides(cut: Fault, faults: Iterable[Fault]) -> list[Fault]:
+    """The faults of a block that was cut off that do not merely say so again."""
+    return [
+        fault
+        for fault in faults
+        if not (fault.code == "triplet" and fault.line == cut.line)
+        and fault.code != "interval-count"
+        and fault.found != END_OF_BLOCK
+    ]
 
 
 def too_many_accounts(blocks: pa.Table, verdicts: Iterable[Verdict], *, most: int) -> Fault | None:

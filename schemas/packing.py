@@ -8,6 +8,7 @@ from schemas.fault import Fault
 
 HELD = 256 << 20  # bytes; what unpacks to more is only counted first
 _READ, _CHUNK = 64 << 10, 4 << 20
+_MAGIC = b"\x1f\x8b"
 _GZIP = 16 + 15  # window bits that ask for gzip's header and trailer
 
 
@@ -29,9 +30,24 @@ def unpack(content: bytes, *, limit: int) -> bytes | Fault:
             else:
                 out.clear()
     except (isal_zlib.error, EOFError) as error:  # type: ignore[misc] # its stub says too little
-        found = f"{error} after {size} unpacked bytes"
+        found = _found(error, content, size)
         return Fault(code="broken-gzip", found=found, wanted="whole gzip data that ends in its own trailer")
     return b"".join(out if size <= HELD else _chunks(content))
+
+
+def _found(error: Exception, content: bytes, size: int) -> str:
+    """Where gzip data is broken, in our words and not in a library's."""
+    behind = f"after {size} unpacked bytes"
+    if content[:2] != _MAGIC:
+        return f"the bytes {content[:4].hex(' ')} at its beginning, which are not gzip's"
+    if isinstance(error, EOFError):
+        return f"the end of the file {behind}"
+    match str(error)[:8]:
+        case "Error -4" | "Error -5" if size:
+            return f"bytes behind its trailer that are not gzip's, {behind}"
+        case "Error -6":
+            return f"bytes that are not those of which its trailer tells, {behind}"
+    return f"packed bytes that were changed, {behind}"
 
 
 def too_big(size: int, *, limit: int) -> Fault:
@@ -56,5 +72,5 @@ def _chunks(content: bytes) -> Iterator[bytes]:
     while not member.eof:
         chunk = member.decompress(b"", _CHUNK)
         if not chunk:
-            raise EOFError("the end of the file")
+            raise EOFError
         yield chunk

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from config.home import Home
-from hub_fixtures import Hub, morning
+from hub_fixtures import CNP, Hub, morning
+from jobs.steps import sync as sync_step
+from jobs.stores.ledger import syncs
+from jobs.stores.ledger.syncs import Sync
 from jobs.stores.supply import REASONS
 from jobs_fixtures import BLUEBONNET, CHAMPION, KEYSTONE, STRANGER_DUNS, Cut, Row, send, send_sync
 from look_fixtures import DAY, Desk, Told, on_a_terminal, read, told_once
@@ -200,3 +203,25 @@ def test_what_was_given_up_and_what_lies_with_whom_it_left_is_told(
     assert reasons(at_desk(hub), "keystone")["1"] == "before-switch"
     assert set(found.values()) <= set(REASONS)
     hub.end()
+
+
+def test_an_account_whose_file_was_taken_back_waits_for_its_file_to_be_written_again(
+    make_hub: Callable[..., Hub], at_desk: Callable[[Hub], Desk]
+) -> None:
+    hub = make_hub("[sync]\nbrake = 0.1\n")
+    send_sync(hub, {"1": CHAMPION.duns, "2": CHAMPION.duns})
+    send(hub, Cut(account="1", day=DAY), Cut(account="2", day=DAY))
+    hub.sweep()
+    (first,) = hub.files("champion")
+    hub.on(days=1)
+    send_sync(hub, {"1": CHAMPION.duns, "2": BLUEBONNET.duns})
+    with hub.stores.ledger.read() as tx:
+        (held,) = syncs.in_state(tx, "held")
+    approved = sync_step.approve(held, by="ann", stores=hub.stores, now=hub.now)
+    assert isinstance(approved, Sync)
+    sync_step.settle(approved, edc=hub.partner(CNP.id), stores=hub.stores, now=hub.now)
+    rows = {row["account"]: row for row in listed(at_desk(hub), "champion")}
+    assert {one: row["reason"] for one, row in rows.items()} == {"1": "rewrite-due", "2": "taken-back"}
+    assert (rows["1"]["in"], rows["1"]["file"]) == (False, first.name)
+    hub.sweep()
+    assert reasons(at_desk(hub), "champion") == {"1": "given", "2": "taken-back"}

@@ -5,19 +5,23 @@ holds what the home has after the next sweeps to what it had in peace.
 """
 
 import random
+import signal
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial as partial_of
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from config import partners
+from config.home import Home
 from hub_fixtures import CNP, LONG, PATIENCE, Hub
 from interruption_fixtures import FORKS, act, deaths, holds
 from jobs.proofs import home as proofs
 from jobs.proofs.place import Place
 from jobs.steps import arrive, collect
+from jobs.stores import mishaps
 from jobs.stores.ledger import HEAD, drops, failures
 from jobs_fixtures import CHAMPION, KEYSTONE, Cut, Row, interval_name, local, lse, send, send_sync, sync_part
 from schemas.drop import Drop, Stage
@@ -35,6 +39,7 @@ NAMES = {
 }
 ROSTER = {"A": CHAMPION.duns, "B": CHAMPION.duns, "C": KEYSTONE.duns, "D": KEYSTONE.duns}
 NIGHT = [Cut(account=account, day=day) for day in (DAY_BEFORE, DAY) for account in ROSTER]
+NEVER = 0  # of the moments at which it can die
 FEW = ("lake", "drops", "receipts", "inbound")
 
 
@@ -99,6 +104,44 @@ def upload_and_rename(hub: Hub) -> None:
 def rename(hub: Hub) -> None:
     drop = arrive.renamed(CNP.id, "night.tmp", NAMES["duplicate"], whole=True, stores=hub.stores, now=hub.now)
     hub.schedule.wake(drop.id)
+
+
+@pytest.mark.parametrize("what", ["drop", "checksum"])
+@pytest.mark.parametrize("moment", ["commit", "committed"])
+def test_what_a_hub_discarded_with_a_note_when_it_died_is_known_to_the_next(
+    hub: Hub, what: str, moment: str
+) -> None:
+    name = NAMES["partial"] if what == "drop" else f"{NAMES['partial']}.sha256"
+    hub.stores.mailboxes.part(CNP.id, name).write_bytes(b"half")
+    if what == "drop":
+        arrive.broken(CNP.id, name, size=4, stores=hub.stores, now=hub.now)
+    else:
+        arrive.ended(CNP.id, name, stores=hub.stores, now=hub.now)
+    hub.sweep()
+    hub.on(hours=49)
+    hub.close()
+    work = partial_of(_killed_at, f"{moment}:{what}.discarded")
+    child = FORKS.Process(target=act, args=(hub.home.root, hub.now, work, NEVER))
+    child.start()
+    child.join(PATIENCE)
+    assert child.exitcode == -signal.SIGKILL
+    died = Hub(Home(hub.home.root), hub.now, fresh=False)
+    died.restart()
+    died.sweep()
+    place = Place(
+        home=died.home, settings=died.stores.settings, partners=partners.known(died.home), now=died.now
+    )
+    proof = proofs.verify(died.stores.ledger, place, version=HEAD)
+    assert (proof.findings, proof.unfinished) == ((), ())
+    assert len(died.laid(CNP.id, "receipts", ".discarded.json")) == 1
+    assert len(died.events(f"{what}.discarded")) == 1
+    assert list(died.stores.mailboxes.uploads(CNP.id)) == []
+    died.close()
+
+
+def _killed_at(moment: str, hub: Hub) -> None:
+    mishaps.begin(f"{moment}=die@1")
+    hub.sweep()
 
 
 def test_a_rename_to_the_agreed_name_is_made_or_can_be_made_again(hub: Hub, tmp_path: Path) -> None:

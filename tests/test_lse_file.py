@@ -1,5 +1,6 @@
 """What becomes of an LSE file as a whole."""
 
+import gzip
 from datetime import date
 
 import pyarrow as pa
@@ -66,8 +67,8 @@ def test_a_bad_value_early_in_a_last_row_without_line_end_does_not_refuse_the_fi
 
 def test_the_faults_of_a_cut_file_say_where_it_ends() -> None:
     parsed = lse.parse(written(FIRST, SECOND)[:-3])
-    cut = parsed.faults[-1]
-    assert (cut.line, cut.column) == (10, len(SECOND.rows()[4]) - 2 + 1)
+    (cut,) = parsed.faults  # that its last row has no whole triplet is nothing besides
+    assert (cut.account, cut.line, cut.column) == ("account-2", 10, len(SECOND.rows()[4]) - 2 + 1)
     assert cut.found == "the end of the file after 23 of 24 intervals"
 
 
@@ -141,6 +142,28 @@ def test_utf_16_is_told_by_its_name(encoding: str) -> None:
 def test_latin_1_is_named_by_its_byte_and_place() -> None:
     fault = lse.parse("año;kWh\n".encode("latin-1") * 3).faults[0]
     assert (fault.code, fault.found) == ("not-text", "the byte f1 at place 2 of the file")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (bytes(5000), "the byte 00 at place 1 of the file"),
+        (gzip.compress(bytes(FIRST)), "gzip data, under a name that does not end in .gz"),
+    ],
+    ids=["NUL", "gzip"],
+)
+def test_what_is_no_text_is_told_by_what_it_is(content: bytes, found: str) -> None:
+    fault = lse.parse(content).faults[0]
+    assert (fault.code, fault.found) == ("not-text", found)
+
+
+def test_a_file_that_was_cut_off_says_so_first_and_then_what_else_is_wrong() -> None:
+    parsed = lse.parse(written(bad(FIRST), SECOND.having(stamp="x"))[:-3])
+    assert [(fault.code, fault.line) for fault in parsed.faults] == [
+        ("cut-short", 10),
+        ("origin", 4),
+        ("stamp", 9),
+    ]
 
 
 def test_megabytes_without_a_block_are_not_searched_for_one() -> None:

@@ -43,6 +43,29 @@ def test_whatever_is_cut_off_or_changed_is_broken_or_the_same(content: bytes, da
     assert answer == content or isinstance(answer, Fault)
 
 
+PACKED = gzip.compress(bytes(range(256)) * 40, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (PACKED[:-9], "the end of the file after 10240 unpacked bytes"),
+        (
+            PACKED[:-8] + bytes(8),
+            "bytes that are not those of which its trailer tells, after 0 unpacked bytes",
+        ),
+        (PACKED[:20] + b"\xff" * 20 + PACKED[40:], "packed bytes that were changed, after 0 unpacked bytes"),
+        (PACKED + b"more" * 5, "bytes behind its trailer that are not gzip's, after 10240 unpacked bytes"),
+        (b"0000", "the bytes 30 30 30 30 at its beginning, which are not gzip's"),
+        (bytes(90) + PACKED, "the bytes 00 00 00 00 at its beginning, which are not gzip's"),
+    ],
+)
+def test_what_is_broken_is_told_in_our_own_words(content: bytes, found: str) -> None:
+    fault = packing.unpack(content, limit=MANY)
+    assert isinstance(fault, Fault)
+    assert fault.found == found
+
+
 @given(st.binary(max_size=500))
 def test_what_is_no_gzip_is_broken(content: bytes) -> None:
     if not content.startswith(b"\x1f\x8b"):

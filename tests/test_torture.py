@@ -77,6 +77,23 @@ def test_the_clock_of_a_running_hub_steps_and_never_far_back(tmp_path: Path) -> 
     assert follows() > begins + timedelta(minutes=90)
 
 
+def test_workers_of_a_tortured_hub_are_forked_from_a_fork_that_has_read_their_modules() -> None:
+    words = (
+        "import os\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from multiprocessing import forkserver, get_context\n"
+        "from exchange.torture import nursery\n"
+        "nursery.fork_the_forkserver()\n"
+        "born_of = forkserver._forkserver._forkserver_pid\n"
+        "with ProcessPoolExecutor(1, mp_context=get_context('forkserver')) as pool:\n"
+        "    print(pool.submit(os.getppid).result() == born_of)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", words], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "True\n"
+
+
 def test_a_process_from_the_nursery_is_a_command_and_can_be_killed(tmp_path: Path) -> None:
     nursery = Nursery(tmp_path / "errors")
     child = nursery.bear(["exchange.cli", "--help"], {})

@@ -1,6 +1,7 @@
 """`meterhub verify`: a ledger at odds with itself, files at odds with it, somebody else's accounts, and a hub at work."""
 
 import contextlib
+import hashlib
 import json
 import sqlite3
 import threading
@@ -191,6 +192,21 @@ def test_what_has_lain_for_long_enough_and_went_is_not_missed(make_hub: Callable
     assert (proof.findings, proof.unfinished) == ((), ())
     path.write_bytes(before)  # who puts it back shows what is nobody's business any more
     assert [one.what for one in _proof(hub).findings] == ["it is expired, and lies there still"]
+
+
+def test_bytes_of_a_drop_that_was_cut_off_while_it_was_received_are_told_from_a_strangers(hub: Hub) -> None:
+    hub.sweep()
+    content = lse([Cut(account="A", day=DAY)])
+    drop = hub.arrive(CNP.id, interval_name(hub), content)
+    for came in (content, b"somebody else's"):
+        hub.stores.archive.keep(came, sha256=hashlib.sha256(came).hexdigest(), packed=None)
+    proof = _proof(hub)
+    (cut_off,), (strange,) = proof.unfinished, proof.findings
+    assert f"{drop.id} brings these bytes" in cut_off.what
+    assert "find out who put it there" in strange.do
+    hub.sweep()
+    proof = _proof(hub)
+    assert (proof.findings, proof.unfinished) == ((strange,), ())
 
 
 def test_a_lake_file_of_an_attempt_that_was_cut_off_is_removed_when_the_drop_is_loaded(hub: Hub) -> None:

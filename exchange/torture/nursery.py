@@ -2,7 +2,7 @@
 
 Most of what a hub's start takes is reading its modules; one that is killed after some seconds would hardly do
 anything else. A process that is forked here has them, and is otherwise as a new one: a session, an environment and
-mishaps of its own. Its workers come from a server of their own that reads their modules once, not once each.
+mishaps of its own. Its workers are forked from another fork of the same.
 """
 
 import json
@@ -15,8 +15,9 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
+from multiprocessing import connection, forkserver, resource_tracker
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 _MESSAGE = 1 << 20  # bytes
 
@@ -108,6 +109,33 @@ def _read_modules() -> None:
     import exchange.torture.beside  # noqa: F401
 
 
+def fork_the_forkserver() -> None:
+    """Have workers forked from a fork of this process, which has read their modules: the server that multiprocessing
+    would start reads them anew, a second for each hub. It is told by insides of the library; a test holds them.
+    """
+    multiprocessing.set_forkserver_preload(["jobs.tasks"])  # of one that is started when this was killed
+    resource_tracker.ensure_running()
+    server: Any = forkserver._forkserver  # noqa: SLF001 - see above
+    with socket.socket(socket.AF_UNIX) as listener:
+        address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined] # its stub lacks it
+        listener.bind(address)
+        listener.listen()
+        ends, alive = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(alive)
+            # As jobs.executor has it.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            try:
+                forkserver.main(listener.detach(), ends, [])
+            finally:
+                os._exit(0)
+        os.close(ends)
+    for name, value in (("address", address), ("alive_fd", alive), ("pid", pid)):
+        assert hasattr(server, f"_forkserver_{name}")
+        setattr(server, f"_forkserver_{name}", value)
+
+
 def _bury() -> None:
     """Take leave of the dead."""
     try:
@@ -133,7 +161,7 @@ def _live(asked: dict[str, object], out: int) -> int:
     os.close(told)
     os.environ.update(environment)
     mishaps.begin(os.environ.get(mishaps.VARIABLE, ""))
-    multiprocessing.set_forkserver_preload(["jobs.tasks"])
+    fork_the_forkserver()
     try:
         return commands.main(words[1:]) if words[0] == "exchange.cli" else beside.main(Path(words[1]))
     except Exception:  # noqa: BLE001 - told, as an interpreter would

@@ -18,7 +18,7 @@ from schemas import receipt
 
 _BETWEEN = 0.05  # seconds between two looks at a door that was closed
 _AGREED = 0.5  # of the uploads come under a temporary name, and are renamed
-_CUT = 0.15  # of the uploads are cut off by their own client
+_CUT = 0.25  # of the uploads are cut off by their own client
 _FETCH = 0.3  # seconds between two looks of an EGS
 
 # What a client may meet whose hub is being tortured: an end of the line, and a refusal.

@@ -34,7 +34,7 @@ from schemas.drop import UNDER_WAY
 BEGINS = datetime(2013, 9, 10, 14, tzinfo=UTC)  # what the hub's clock shows at first
 _BEHIND = timedelta(hours=1)  # EDCs date a sync as of then: never of a day that the hub may not have come to
 _LIVES = (1.0, 8.0)  # seconds that a hub is given
-_HARM = (0.1, 0.6)  # between two blows
+_HARM = (0.05, 0.3)  # between two blows
 _PATIENCE = 300.0  # seconds in which a hub that is left in peace takes in what was under way
 _SWEEPS = 30
 

@@ -94,7 +94,7 @@ class Tormentor:
         """One thing, at once: a worker, a command or the hub is killed, the clock steps, or for a moment the disk
         is full or the ledger's server gone.
         """
-        kinds = ["worker", "worker", "command", "hub", "clock", "clock"]
+        kinds = ["worker", "worker", "worker", "command", "command", "hub", "clock", "clock"]
         kinds += (["disk"] if self.disk else []) + (["ledger"] if self.server else [])
         what = self.random.choice(kinds)
         if what == "command":
@@ -169,7 +169,7 @@ class Tormentor:
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError, IndexError):
                 pid, rest = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
-                is_worker = b"forkserver" in (stat.parent / "cmdline").read_bytes()
+                is_worker = b"resource_tracker" not in (stat.parent / "cmdline").read_bytes()
                 if int(rest[3]) == self.hub.pid and pid != self.hub.pid and rest[0] != "Z" and is_worker:
                     found.append(pid)
         return found

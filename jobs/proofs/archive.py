@@ -10,6 +10,7 @@ from isal import isal_zlib
 from jobs.proofs.finding import RESTORE, Check, Finding, Look
 from jobs.proofs.known import Known
 from jobs.proofs.place import Place, files_below, pieces
+from jobs.proofs.place import sha256 as hash_of
 from jobs.stores import unpacking
 
 _GZIP = 16 + 15
@@ -34,15 +35,37 @@ def looks(known: Known, place: Place) -> Iterator[Look]:
 def strangers(known: Known, place: Place) -> Iterator[Finding]:
     """Files in the archive under a hash that no drop has."""
     owners = {row.sha256 for row in known.drops}
+    arriving: dict[str, str] | None = None
     for path in files_below(place.home.archive):
         sha256 = path.name.removesuffix(".gz")
         packed = known.told.archived.get(sha256, "") != sha256
-        if sha256 not in owners or path != _path(place.home.archive, sha256, packed=packed):
-            what = "no drop has these bytes"
-            do = "the hub never reads it: find out who put it there, and take it away"
-            # A drop that is being received has its bytes here a moment before the ledger says so.
-            arriving = next((f"drop:{row.id}" for row in known.drops if row.stage == "arrived"), "")
-            yield Finding(check=Check.STRANGERS, where=place.named(path), what=what, do=do, claim=arriving)
+        if sha256 in owners and path == _path(place.home.archive, sha256, packed=packed):
+            continue
+        arriving = _arriving(known, place) if arriving is None else arriving
+        drop_id = arriving.get(sha256) or arriving.get("", "")
+        what, do = (
+            "no drop has these bytes",
+            "the hub never reads it: find out who put it there, and take it away",
+        )
+        if sha256 in arriving:
+            what = f"{drop_id} brings these bytes, and the ledger does not say yet that they are received"
+            do = "nothing is lost: the hub that is at it, or the next sweep, finds them here and goes on"
+        claim = f"drop:{drop_id}" if drop_id else ""
+        yield Finding(check=Check.STRANGERS, where=place.named(path), what=what, do=do, claim=claim)
+
+
+def _arriving(known: Known, place: Place) -> dict[str, str]:
+    """The drops whose bytes lie in inbound/ yet, by their hash: they are here a moment before the ledger says so.
+    Under no hash one that has gone from there while we looked.
+    """
+    found = {}
+    for row in known.drops:
+        if row.stage == "arrived":
+            try:
+                found[hash_of(place.mailbox(row.partner, "inbound") / row.name)] = row.id
+            except FileNotFoundError:
+                found[""] = row.id
+    return found
 
 
 def _path(archive: Path, sha256: str, *, packed: bool) -> Path:

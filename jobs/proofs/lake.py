@@ -22,6 +22,7 @@ from jobs.proofs.place import Place, files_below
 
 _COLUMNS = ["account", "channel", "version", "status", "wh", "wh_total", "on_time"]
 _NONE_READ = (0, 0)
+_WHO = "find out who put it there, and take it away"
 
 
 class Tally:
@@ -82,14 +83,18 @@ def sums(known: Known, tally: Tally) -> Iterator[Finding]:
 
 def strangers(known: Known, place: Place) -> Iterator[Finding]:
     """Files in the lake that no event binds. Nobody reads them: the ledger says what is of the lake."""
+    made_for = {row.id for row in (*known.drops, *known.syncs)}
     for path in files_below(place.lake):
         below = str(path.relative_to(place.lake))
         if below in known.told.lake or below.startswith(".staging/"):
             continue
         words = path.name.split(".")
         claim = f"drop:{words[1]}" if len(words) > 2 else f"outbound:{words[0][8:].rpartition('-')[0]}"
-        do = "nobody reads it: find out who put it there, and take it away"
+        do = f"nobody reads it: {_WHO}"
         what = "the ledger knows of no such file"
+        if (maker := words[1] if len(words) > 2 else words[0]) in made_for:
+            what = f"{what}; by its name it was made for {maker}, in an attempt that was cut off"
+            do = f"nobody reads it: meterhub sweep goes on with {maker} or takes it away; if it stays, {_WHO}"
         yield Finding(check=Check.STRANGERS, where=place.named(path), what=what, do=do, claim=claim)
 
 

@@ -150,7 +150,7 @@ def adopt(partner: str, *, stores: Stores, now: datetime, parts: bool) -> list[D
 
 def _let_go(partner: str, *, stores: Stores, now: datetime) -> None:
     """Drops that wait for their sender, and whose file is there no more under either name, are discarded: a
-    rename was made, and the ledger could not be written.
+    rename was made, or it was discarded with a note, and the ledger could not be written.
     """
     with stores.ledger.read() as tx:
         waiting = [drop for drop in drops.at_stage(tx, _WAITING) if drop.partner == partner]
@@ -159,7 +159,12 @@ def _let_go(partner: str, *, stores: Stores, now: datetime) -> None:
         if any(path.exists() for path in paths):
             continue
         with stores.ledger.write() as tx:
-            if drops.get(tx, drop.id) == drop and not any(path.exists() for path in paths):
+            if drops.get(tx, drop.id) != drop or any(path.exists() for path in paths):
+                continue
+            note = stores.mailboxes.folder(partner, "receipts") / receipt.discarded_name(drop)
+            if note.exists():  # whoever discarded it died before the ledger had it
+                _discard(tx, drop, stores=stores, now=now)
+            else:
                 _drop_out(tx, drop, why="gone from inbound/", now=now)
 
 
@@ -184,16 +189,20 @@ def discard_broken(*, stores: Stores, now: datetime) -> list[Drop]:
         old = [drop for drop in drops.at_stage(tx, [Stage.INCOMPLETE]) if drop.arrived_at <= before]
     gone = []
     for drop in old:
-        why = f"not resumed within {stores.settings.inbound.keep_incomplete_hours} hours"
         with stores.ledger.write() as tx:
             if drops.get(tx, drop.id) == drop:  # and was not resumed meanwhile
-                note = receipt.discarded(drop, why=why, at=now)
-                laid = stores.mailboxes.lay(drop.partner, "receipts", receipt.discarded_name(drop), note)
-                _drop_out(tx, drop, why=why, now=now)
-                events.laid(tx, laid, at=now, about=drop.id)
+                _discard(tx, drop, stores=stores, now=now)
                 files.remove(stores.mailboxes.part(drop.partner, drop.name))
                 gone.append(drop)
     return gone
+
+
+def _discard(tx: Connection, drop: Drop, *, stores: Stores, now: datetime) -> None:
+    why = f"not resumed within {stores.settings.inbound.keep_incomplete_hours} hours"
+    note = receipt.discarded(drop, why=why, at=now)
+    laid = stores.mailboxes.lay(drop.partner, "receipts", receipt.discarded_name(drop), note)
+    _drop_out(tx, drop, why=why, now=now)
+    events.laid(tx, laid, at=now, about=drop.id)
 
 
 @contextmanager

@@ -108,19 +108,21 @@ def discard(partner: str, *, stores: Stores, now: datetime) -> list[Beside]:
     for said in _lying(partner, stores):
         with stores.ledger.write() as tx:
             last = checksums.last(tx, partner=partner, name=said.name)
-            if last is None or last.at > now - timedelta(hours=hours):
-                continue
-            note = {
-                "file": said.name,
-                "checksum_of": said.file,
-                "discarded_at": receipt.instant(now),
-                "why": why,
-            }
-            laid = stores.mailboxes.lay(partner, "receipts", f"{said.name}.discarded.json", note)
-            events.laid(tx, laid, at=now, about=said.name)
-            events.record(tx, _GONE, at=now, about=said.name, partner=partner, why=why)
-            files.remove(stores.mailboxes.whole(partner, said.name))
-            gone.append(said)
+            if last is not None and last.event != _GONE and last.at <= now - timedelta(hours=hours):
+                note = {
+                    "file": said.name,
+                    "checksum_of": said.file,
+                    "discarded_at": receipt.instant(now),
+                    "why": why,
+                }
+                laid = stores.mailboxes.lay(partner, "receipts", f"{said.name}.discarded.json", note)
+                events.laid(tx, laid, at=now, about=said.name)
+                events.record(tx, _GONE, at=now, about=said.name, partner=partner, why=why)
+                gone.append(said)
+        with stores.ledger.write() as tx:  # afterwards: a note of which the ledger does not know is nobody's
+            last = checksums.last(tx, partner=partner, name=said.name)
+            if last is not None and last.event == _GONE:
+                files.remove(stores.mailboxes.whole(partner, said.name))
     return gone
 
 

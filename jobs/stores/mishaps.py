@@ -11,7 +11,8 @@ Only the variable METERHUB_MISHAPS of a process's environment switches them on, 
 
 A point is named by what is done and where: write, fsync, rename, link, remove or mkdir, then the folder below the
 home or its state (`rename:archive`, `fsync:outbound`); and `commit:EVENT` before and `committed:EVENT` after a
-transaction of the ledger, by the last event in it. In a pattern, `*` is anything.
+transaction of the ledger, by the last event in it that tells of more than a paper that was laid. In a pattern,
+`*` is anything.
 
 A power cut undoes renames, removals and new folders whose folder was not synced since, and leaves half of each
 file that was renamed and never synced. It knows what this process did; the ledger's own files are SQLite's affair.
@@ -113,6 +114,11 @@ def at_commit(name: str) -> None:
     """A point beside a transaction of the ledger. May not return; never raises."""
     if _plan is not None:
         _pass(_plan, name)
+
+
+def passed() -> set[str]:
+    """The points that this process has passed, by name, since `begin`."""
+    return set() if _plan is None else {name for name in _plan.passed if not name.startswith("=")}
 
 
 def synced(path: Path) -> None:

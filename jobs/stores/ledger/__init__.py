@@ -70,7 +70,7 @@ class Ledger:
             with tx.begin():
                 yield tx
                 said = tx.info.pop(SAID)
-                about = said[-1][0] if said else "note"
+                about = _about([name for name, _ in said])
                 mishaps.at_commit(f"commit:{about}")
             mishaps.at_commit(f"committed:{about}")
         self._tell(said)
@@ -110,6 +110,11 @@ class Ledger:
         if not self.engine.dialect.has_table(tx, "alembic_version"):
             return ""
         return str(tx.execute(text("select version_num from alembic_version")).scalar_one_or_none() or "")
+
+
+def _about(said: Sequence[str]) -> str:
+    """What a transaction is about, by its events: the last that tells of more than a paper that was laid."""
+    return next((name for name in reversed(said) if not name.endswith(".laid")), said[-1] if said else "note")
 
 
 @contextmanager
