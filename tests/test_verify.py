@@ -88,6 +88,11 @@ def test_a_row_that_was_changed_by_hand_is_named(desk: Desk, change: str, check:
     "name",
     [
         "sftp_root/champion/outbound/957877905IntervalData20130903050000999.lse.gz",
+        "sftp_root/champion/outbound/sub/957877905IntervalData20130903050000999.lse.gz",
+        "sftp_root/champion/history/of_somebody_else.csv",
+        "sftp_root/champion/requests/a.csv",
+        "sftp_root/nobody/outbound/a.lse.gz",
+        "sftp_root/cnp/a.csv",
         "sftp_root/cnp/receipts/a.json",
         "sftp_root/cnp/reports/2013-09-01.deadline.json",
         f"state/archive/aa/{'a' * 64}",
@@ -99,7 +104,7 @@ def test_a_row_that_was_changed_by_hand_is_named(desk: Desk, change: str, check:
 )
 def test_a_file_that_was_put_in_by_hand_is_named(desk: Desk, name: str) -> None:
     path = desk.hub.home.root / name
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text("id = 1\n")
     found = _wrong(desk)
     path.unlink()

@@ -17,6 +17,7 @@ from typing import Any
 import click
 import uvloop
 from rich.console import Console
+from rich.padding import Padding
 
 from config import log as log_setup
 from config import settings
@@ -293,10 +294,12 @@ class _Demo:
             cells = [
                 [f"{cell:,}" if isinstance(cell, int) else cell for cell in row.values()] for row in rows
             ]
-            self.console.print(show.table(columns, cells))
+            table = show.table(columns, cells)
+            table.show_edge = False
+            self.console.print(Padding(table, (1, 0, 0, 1), expand=False))
         intervals = sum(row["intervals_loaded"] for row in summary["edcs"])
         self.console.print(
-            f"{intervals:,} intervals in {summary['seconds']} s, keys, SFTP, archive, versions, receipts and all.\n"
+            f"\n{intervals:,} intervals in {summary['seconds']} s, keys, SFTP, archive, versions, receipts and all.\n"
             f"Accounts shown to the wrong supplier: {summary['accounts_of_others']}.\n",
             soft_wrap=True,
         )

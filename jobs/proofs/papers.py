@@ -11,7 +11,7 @@ from typing import Any
 from jobs.proofs import written
 from jobs.proofs.finding import RESTORE, Check, Finding, Look
 from jobs.proofs.known import Known, Paper, Rows
-from jobs.proofs.place import Place, sha256
+from jobs.proofs.place import Place, files_below, sha256
 
 _ENDINGS = (".accepted.json", ".partial.json", ".rejected.json", ".duplicate.json")
 
@@ -79,28 +79,29 @@ def _claim(paper: Paper, file: Any) -> str:
 
 
 def strangers(known: Known, place: Place) -> Iterator[Finding]:
-    """Files in partners' folders that the hub did not lay there."""
+    """Files in partners' folders, whichever, that the hub did not lay there. What is in inbound/ they did."""
     outbound = {(row.egs, row.name): row for row in known.outbound}
     drops = {row.id for row in known.drops}
-    for folder in ("receipts", "reports", "outbound"):
-        for path in sorted(place.home.sftp_root.glob(f"*/{folder}/*")):
-            partner = path.parent.parent.name
-            if path.name.startswith(".") and path.suffix == ".aside":
-                continue
-            file = outbound.get((partner, path.name.removesuffix(".manifest.json")))
-            if (partner, folder, path.name) in known.told.papers or (
-                file is not None and file.name == path.name
-            ):
-                continue
-            claim = f"outbound:{file.edc}" if file is not None else ""
-            if folder == "receipts":
-                claim = next((f"drop:{word}" for word in path.name.split(".") if word in drops), "")
-            elif folder == "reports":
-                day = path.name.split(".")[0]
-                claim = f"verdict:{partner}/{day}" if "-" in day[:5] else f"outbound:{partner}"
-            what = "the hub did not lay it there"
-            do = "its partner can read it: find out who put it there, and take it away"
-            yield Finding(check=Check.STRANGERS, where=place.named(path), what=what, do=do, claim=claim)
+    for path in files_below(place.home.sftp_root):
+        parts = path.relative_to(place.home.sftp_root).parts
+        partner, folder = parts[0], parts[1] if len(parts) > 2 else ""
+        file = (
+            outbound.get((partner, path.name.removesuffix(".manifest.json")))
+            if folder == "outbound"
+            else None
+        )
+        is_known = parts in known.told.papers or (file is not None and file.name == path.name)
+        if folder == "inbound" or (len(parts) == 3 and is_known):
+            continue
+        claim = f"outbound:{file.edc}" if file is not None else ""
+        if folder == "receipts":
+            claim = next((f"drop:{word}" for word in path.name.split(".") if word in drops), "")
+        elif folder == "reports":
+            day = path.name.split(".")[0]
+            claim = f"verdict:{partner}/{day}" if "-" in day[:5] else f"outbound:{partner}"
+        what = "the hub did not lay it there"
+        do = "its partner can read it: find out who put it there, and take it away"
+        yield Finding(check=Check.STRANGERS, where=place.named(path), what=what, do=do, claim=claim)
 
 
 def inbound(known: Known, place: Place) -> Iterator[Finding]:

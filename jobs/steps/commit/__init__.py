@@ -8,25 +8,23 @@ begins again from there. So what a load becomes follows from what stood before i
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from config.partners import Partner
 from jobs.rules import versions
+from jobs.steps.commit import columns, standing
 from jobs.stores.lake import usage_path
 from jobs.stores.ledger import drops, loads, syncs
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
 from jobs.stores.rosters import Roster
-from schemas import block, receipt
+from schemas import receipt
 from schemas.drop import FAULTS_KEPT, Drop, Outcome, Stage
 from schemas.fault import Fault
 from schemas.usage_day import UsageDay
-
-_KEY = ("account", "channel", "version", "stamp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +160,8 @@ def _stack(day: date, *, on_time: bool, blocks: pa.Table, edc: str, stores: Stor
         touching = loads.on_day(tx, edc=edc, day=day, low=low, high=high)
     seen = max((file.id for file in touching), default=0)
     if touching:
-        standing, affirmed = _standing(touching, blocks, stores)
-        stacked = versions.stack(new=blocks, standing=standing, affirmed=affirmed)
+        stands, affirmed = standing.of(touching, blocks, stores.lake)
+        stacked = versions.stack(new=blocks, standing=stands, affirmed=affirmed)
     else:
         stacked = versions.first(len(blocks))
     return _Day(day=day, on_time=on_time, blocks=blocks, seen=seen, stacked=stacked)
@@ -207,60 +205,13 @@ def _suspense(days: list[_Day], sync: Sync | None, *, stores: Stores) -> int:
     return Roster(stores.lake, sync.path).unknown_of(accounts)
 
 
-def _standing(files: list[LakeFile], blocks: pa.Table, stores: Stores) -> tuple[pa.Table, pa.Table]:
-    """What stands for the accounts of these blocks, and what was affirmed of it. What cannot be the same is
-    null but for its key: the total of a day is another in nearly every new version, and all the rest is most of
-    what there would be to read.
-    """
-    accounts = pc.unique(blocks["account"])
-    usage = [file.path for file in files if file.kind == "usage"]
-    found = stores.lake.look_up(usage, columns=_TOTALS.names, accounts=accounts)
-    standing = pa.concat_tables([_TOTALS.empty_table(), *found]).unify_dictionaries()
-    alike = pc.unique(standing["account"].filter(pc.is_in(_totals(standing), value_set=_totals(blocks))))
-    holding = [
-        path
-        for path, rows in zip(usage, found, strict=True)
-        if pc.any(pc.is_in(rows["account"], value_set=alike)).as_py()
-    ]
-    read = stores.lake.look_up(holding, columns=_CONTENT.names, accounts=alike)
-    content = pa.concat_tables([_CONTENT.empty_table(), *read]).unify_dictionaries().combine_chunks()
-    wanted = pc.is_in(standing["account"], value_set=alike).to_numpy().astype(np.bool_)
-    content = content.take(pa.array(np.cumsum(wanted) - 1, mask=~wanted))
-    for name in _CONTENT.names:
-        standing = standing.append_column(name, content[name])
-    others = [file.path for file in files if file.kind == "affirmed"]
-    again = stores.lake.look_up(others, columns=_KEYS.names, accounts=accounts)
-    return standing, pa.concat_tables([_KEYS.empty_table(), *again]).unify_dictionaries()
-
-
-_KEYS = pa.schema([block.LAKE.field(name) for name in _KEY])
-_TOTALS = _KEYS.append(block.LAKE.field("wh_total"))
-_CONTENT = pa.schema([block.LAKE.field(name) for name in block.CONTENT if name != "wh_total"])
-
-
-def _totals(blocks: pa.Table) -> pa.Array:
-    """Account and total of each block in one word."""
-    account, total = blocks["account"].cast(pa.string()), blocks["wh_total"].cast(pa.string())
-    joined = pc.binary_join_element_wise(account, total, versions.BETWEEN)
-    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
-
-
-def _share_keys(files: list[LakeFile], blocks: pa.Table, stores: Stores) -> bool:
-    """Whether any file holds an account and channel of these blocks."""
-    accounts, keys = pc.unique(blocks["account"]), versions.key(blocks)
-    theirs = stores.lake.look_up(
-        [file.path for file in files], columns=("account", "channel"), accounts=accounts
-    )
-    return any(pc.any(pc.is_in(versions.key(rows), value_set=keys)).as_py() for rows in theirs)
-
-
 def _overtaken(tx: Connection, days: list[_Day], edc: str, stores: Stores) -> set[date]:
     """The usage days of which some block was stacked since it was looked at."""
     behind: set[date] = set()
     for day in days:
         low, high = day.blocks["account"][0].as_py(), day.blocks["account"][-1].as_py()
         newer = loads.on_day(tx, edc=edc, day=day.day, low=low, high=high, after=day.seen)
-        if newer and _share_keys(newer, day.blocks, stores):
+        if newer and standing.share_keys(newer, day.blocks, stores.lake):
             behind.add(day.day)
     return behind
 
@@ -275,9 +226,9 @@ def _write(day: _Day, drop: Drop, edc: str, stores: Stores, now: datetime) -> li
         rows = day.blocks if chosen.all() else day.blocks.filter(pa.array(chosen))
         version = stacked.version[chosen]
         outranked = stacked.outranked[chosen]
-        table = _columns(rows, version, outranked, drop=drop, edc=edc, on_time=day.on_time, now=now)
+        table = columns.of_lake(rows, version, outranked, drop=drop, edc=edc, on_time=day.on_time, now=now)
         if kind == "affirmed":
-            table = table.select(_KEY)
+            table = table.select(columns.AFFIRMED)
         first = int(stacked.first[chosen].sum())
         file = stores.lake.write_blocks(
             table,
@@ -312,35 +263,6 @@ def _write(day: _Day, drop: Drop, edc: str, stores: Stores, now: datetime) -> li
             )
         )
     return written
-
-
-def _columns(
-    rows: pa.Table,
-    version: versions.Ints,
-    outranked: versions.Bools,
-    *,
-    drop: Drop,
-    edc: str,
-    on_time: bool,
-    now: datetime,
-) -> pa.Table:
-    """Blocks as the lake holds them (schemas.block.LAKE)."""
-    count = len(rows)
-
-    def word(text: str) -> pa.Array:
-        return pa.DictionaryArray.from_arrays(np.zeros(count, dtype=np.int32), [text])
-
-    added = {
-        "edc": word(edc),
-        "version": pa.array(version, pa.int32()),
-        "received_at": pa.repeat(pa.scalar(drop.arrived_at, block.LAKE.field("received_at").type), count),
-        "loaded_at": pa.repeat(pa.scalar(now, block.LAKE.field("loaded_at").type), count),
-        "drop_id": word(drop.id),
-        "on_time": pa.repeat(on_time, count),
-        "outranked": pa.array(outranked, pa.bool_()),
-    }
-    arrays = [added[f.name] if f.name in added else rows[f.name] for f in block.LAKE]
-    return pa.Table.from_arrays(arrays, schema=block.LAKE)
 
 
 def _counts(days: list[_Day]) -> dict[str, int]:
