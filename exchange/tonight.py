@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from config.partners import Partner
@@ -43,11 +44,14 @@ class OfEdc:
     loaded: int  # of what is due; where nobody says what is, all first versions
     first_versions: int
     replacing: int
+    outranked: int  # kept, and never current: a later stamp stood
     late: int
     last_load_at: datetime | None
     suspense: int  # held of this usage day
     suspense_accounts: int  # whose blocks those are
     suspense_other_days: int
+    unfetched: int  # held of this usage day: taken back from an EGS before it had fetched it
+    unfetched_other_days: int
     unclaimed: dict[str, int]  # of any usage day, by the DUNS of an EGS that is no partner
     held_late: int  # of any usage day
     waiting: int  # loads that no publication has looked at
@@ -116,13 +120,18 @@ def _of_edc(
     verdict = runs.verdict(tx, edc=edc.id, day=of_day.date)
     judged = verdict is not None and verdict["verdict"] != "unknown"
     night = loads.night(tx, edc=edc.id, day=of_day.date)
+    outranked = sum(
+        pc.sum(stores.lake.read(file.path, columns=["outranked"])["outranked"]).as_py() or 0
+        for file in loads.outranked_on(tx, edc=edc.id, day=of_day.date)
+    )
     held = holds.counts(tx, edc.id)
     reasons: Counter[str] = Counter()
     for (reason, _), count in held.items():
         reasons[reason] += count
     today = local_date(now, edc.zone)
     max_age = stores.settings.sync.max_age_days
-    suspended = standing.suspended(tx, edc=edc.id, day=of_day.date)
+    suspended = standing.held(tx, edc=edc.id, day=of_day.date, reason="suspense")
+    unfetched = standing.held(tx, edc=edc.id, day=of_day.date, reason="unfetched").blocks
     broken = {drop.name for drop in open_drops if drop.stage is Stage.INCOMPLETE}
     uploads = stores.mailboxes.uploads(edc.id)
     if judged and verdict is not None:
@@ -153,12 +162,15 @@ def _of_edc(
         due=verdict["expected"] if verdict and judged else then.due if then is not None else None,
         loaded=loaded,
         first_versions=night["first_versions"],
-        replacing=night["blocks"] - night["first_versions"],
+        replacing=night["blocks"] - night["first_versions"] - outranked,
+        outranked=outranked,
         late=night["late"],
         last_load_at=night["last_load_at"],
         suspense=suspended.blocks,
         suspense_accounts=suspended.accounts,
         suspense_other_days=reasons["suspense"] - suspended.blocks,
+        unfetched=unfetched,
+        unfetched_other_days=reasons["unfetched"] - unfetched,
         unclaimed={duns: count for (reason, duns), count in held.items() if reason == "unclaimed"},
         held_late=reasons["late"],
         waiting=standing.unpublished(tx, edc=edc.id, after_seq=outbox.cursor(tx, edc.id))[0],

@@ -131,6 +131,7 @@ class Drop:
     blocks_loaded: int = 0
     blocks_late: int = 0
     blocks_replacing: int = 0
+    blocks_outranked: int = 0  # kept, and never current: a later stamp stood
     blocks_unchanged: int = 0
     blocks_rejected: int = 0
     intervals_loaded: int = 0

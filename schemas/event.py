@@ -174,6 +174,10 @@ EVENTS: Mapping[str, Event] = {
         "what a publication held back, gave free or found another reason for: how many blocks, and a hash of them",
         ("held", "given_free", "given_up", "reheld"),
     ),
+    "blocks.unfetched": Event(
+        "what EGSs lost by a switch before they had fetched it is held: how many blocks, and a hash of them",
+        ("held",),
+    ),
     "pool.rebuilt": Event("a worker process died; its work is taken up again"),
     "config.noted": Event(
         "a file below config/ was added, changed or, with no hash, taken away", ("sha256",)
@@ -205,5 +209,6 @@ EVIDENCE = frozenset(
         "sheet.laid",
         "job.ended",
         "blocks.held",
+        "blocks.unfetched",
     }
 )

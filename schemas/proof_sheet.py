@@ -69,6 +69,7 @@ def drop(one: Drop) -> dict[str, Any]:
         "blocks_loaded": one.blocks_loaded,
         "blocks_late": one.blocks_late,
         "blocks_replacing": one.blocks_replacing,
+        **({"blocks_outranked": one.blocks_outranked} if one.blocks_outranked else {}),
         "blocks_rejected": one.blocks_rejected,
         "intervals_loaded": one.intervals_loaded,
         "faults_total": one.faults_total,

@@ -65,6 +65,8 @@ def final(drop: Drop, *, deadline: datetime | None) -> dict[str, Any]:
         "faults": [fault(one) for one in drop.faults],
         "faults_total": drop.faults_total,
     }
+    if drop.blocks_outranked:
+        said["blocks_outranked"] = drop.blocks_outranked
     if drop.checked:
         said["checksums_that_agree"] = list(drop.checked)
     if drop.shorts:

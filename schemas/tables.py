@@ -78,6 +78,7 @@ drop = Table(
     Column("blocks_loaded", Integer, nullable=False, default=0),
     Column("blocks_late", Integer, nullable=False, default=0),
     Column("blocks_replacing", Integer, nullable=False, default=0),
+    Column("blocks_outranked", Integer, nullable=False, default=0, server_default=text("0")),
     Column("blocks_unchanged", Integer, nullable=False, default=0),
     Column("blocks_rejected", Integer, nullable=False, default=0),
     Column("intervals_loaded", BigInteger, nullable=False, default=0),
@@ -286,13 +287,16 @@ held = Table(
     Column("lake_file_id", ForeignKey("lake_file.id"), nullable=False),
     Column("account", String(64), nullable=False),
     Column("channel", String(8), nullable=False),
-    Column("reason", String(10), nullable=False),  # suspense | unclaimed | late
+    Column("reason", String(10), nullable=False),  # suspense | unclaimed | late | unfetched
     Column("egs_duns", String(13), nullable=False, default=""),
     Column("since", Instant, nullable=False),
     Column("released_at", Instant),
     Column("release", String(24), nullable=False, default=""),  # publication, or why none
-    CheckConstraint("reason in ('suspense','unclaimed','late')", name="reason"),
-    UniqueConstraint("lake_file_id", "account", "channel"),
+    CheckConstraint("reason in ('suspense','unclaimed','late','unfetched')", name="reason"),
+    Index("ix_held_block", "lake_file_id", "account", "channel"),
+    # a block is held once at a time
+    Index("uq_held_open", "lake_file_id", "account", "channel", unique=True,
+          sqlite_where=text("released_at is null"), postgresql_where=text("released_at is null")),
     Index("ix_held_open", "edc", "reason", "egs_duns",
           sqlite_where=text("released_at is null"), postgresql_where=text("released_at is null")),
     Index("ix_held_account", "account"),

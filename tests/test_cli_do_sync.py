@@ -209,6 +209,15 @@ def test_approval_asks_first(
     assert ("Nothing was changed." in said) == (code == 1)
 
 
+def test_who_asks_without_a_terminal_is_told_to_say_yes(
+    held: Hub, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    said = operator.reads(held.home.root, NEXT, "sync", "approve", SECOND, code=2)
+    assert "nobody is there to be asked; say --yes" in said
+    assert operator.asks(held.home.root, NEXT, "sync", "list")[1]["state"] == "held"
+
+
 def test_a_program_cannot_be_asked_and_has_to_say_yes(held: Hub, operator: Operator) -> None:
     assert "say --yes" in operator.reads(held.home.root, NEXT, "sync", "approve", SECOND, "--json", code=2)
 

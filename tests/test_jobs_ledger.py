@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from config.home import Home
@@ -64,6 +65,58 @@ def _definitions(file: Path) -> dict[str, list[str]]:
     return {
         name: sorted(re.findall(r"[\w'-]+|[^\s\w]", said)) for name, said in rows if name != "alembic_version"
     }
+
+
+def test_a_ledger_of_the_first_release_comes_up_with_its_rows(tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "schemas" / "migrations"))
+    with ledger.write() as tx:
+        config.attributes["connection"] = tx
+        command.upgrade(config, "0001")
+        for statement in _OF_THE_FIRST_RELEASE.split(";"):
+            tx.exec_driver_sql(statement)
+    assert ledger.migrate()
+    assert _definitions(tmp_path / "ledger.sqlite").keys() >= {"uq_held_open", "ix_held_block"}
+    block = {"edc": "cnp", "lake_file_id": 1, "account": "A", "channel": "4", "since": NOW}
+    with ledger.write() as tx:
+        held, before = tables.held, tables.held_before
+        rows = tx.execute(select(held.c.id, held.c.reason, held.c.release).order_by(held.c.id)).all()
+        assert rows == [(3, "suspense", "P130903-00001"), (7, "late", "")]
+        assert tx.execute(select(before.c.held_id, before.c.reason)).all() == [(7, "unclaimed")]
+        assert tx.execute(select(tables.drop.c.id, tables.drop.c.blocks_outranked)).all() == [("D1", 0)]
+        assert tx.exec_driver_sql("pragma foreign_key_check").all() == []
+        tx.execute(insert(held).values(block | {"reason": "unfetched"}))  # again, the first being over
+        assert tx.execute(select(func.max(held.c.id))).scalar_one() == 8
+    with pytest.raises(IntegrityError), ledger.write() as tx:
+        tx.execute(insert(held).values(block | {"reason": "unfetched"}))  # once at a time
+    with ledger.write() as tx:
+        config.attributes["connection"] = tx
+        command.downgrade(config, "0001")
+        assert tx.execute(select(held.c.id).order_by(held.c.id)).scalars().all() == [3, 7]
+    ledger.close()
+
+
+_OF_THE_FIRST_RELEASE = """
+insert into "drop" (id, partner, name, stage, arrived_at, bytes, in_inbound, kind, sha256, receipt_due,
+    duplicate_of, sync_id, usage_days, blocks_loaded, blocks_late, blocks_replacing, blocks_unchanged,
+    blocks_rejected, intervals_loaded, rows_loaded, suspense, faults, faults_total, checked, shorts)
+    values ('D1', 'cnp', 'f', 'loaded', '2013', 1, 0, '', '', 0, '', '', '[]', 2, 0, 0, 0, 0, 192, 0, 0, '[]', 0,
+    '[]', '[]');
+insert into load (seq, drop_id, edc, loaded_at) values (1, 'D1', 'cnp', '2013');
+insert into lake_file (id, load_seq, drop_id, edc, usage_date, kind, path, rows, first_versions, late,
+    account_low, account_high, version_low, version_high, bytes, sha256)
+    values (1, 1, 'D1', 'cnp', '2013-09-02', 'usage', 'p', 2, 2, 0, 'A', 'B', 1, 1, 9, '');
+insert into sync (id, edc, as_of, parts, state, began_at, path, sha256, rows, accounts, due, moved, share_moved, why)
+    values ('S1', 'cnp', '2013-09-03', 1, 'in-force', '2013', '', '', 0, 0, 0, 0, 0, '');
+insert into publication (id, edc, sync_id, at, after_seq, through_seq, files, blocks, laid_out, replaces)
+    values ('P130903-00001', 'cnp', 'S1', '2013', 0, 1, 0, 0, 1, '');
+insert into held (id, edc, lake_file_id, account, channel, reason, egs_duns, since, released_at, "release")
+    values (3, 'cnp', 1, 'A', '4', 'suspense', '', '2013', '2013', 'P130903-00001'),
+    (7, 'cnp', 1, 'B', '4', 'late', '', '2013', null, '');
+insert into held_before (id, held_id, reason, egs_duns, publication_id)
+    values (1, 7, 'unclaimed', '9', 'P130903-00001')
+"""
 
 
 def test_the_newest_migration_is_the_one_that_the_ledger_asks_for() -> None:

@@ -182,7 +182,9 @@ def test_the_lake_holds_what_the_model_does(
         # empty rows at the end make the same cuts other bytes, and so no duplicate
         drop = hub.upload(CNP.id, interval_name(hub), lse(cuts) + b"\n" * number)
         assert drop.blocks_loaded == len(cuts) - outcomes.count("unchanged")
-        assert drop.blocks_replacing == outcomes.count("replacing")
+        new = [model[c.account] for c, one in zip(cuts, outcomes, strict=True) if one == "replacing"]
+        outranked = sum(stack.current != len(stack.versions) - 1 for stack in new)
+        assert (drop.blocks_replacing, drop.blocks_outranked) == (len(new) - outranked, outranked)
         assert drop.blocks_unchanged == outcomes.count("unchanged")
         hub.on(minutes=15)
         hub.sweep()
@@ -204,11 +206,16 @@ def test_the_lake_holds_what_the_model_does(
 def test_an_old_cut_sent_late_is_stacked_and_never_current(hub: Hub) -> None:
     send_sync(hub, {"A": CHAMPION.duns})
     new = Cut(account="A", day=DAY, stamp=stamp(5), wh=5)
-    send(hub, new)
+    first = send(hub, new)
     hub.sweep()
     hub.on(minutes=15)
     drop = send(hub, Cut(account="A", day=DAY, stamp=stamp(2), wh=2))
-    assert (drop.blocks_loaded, drop.blocks_replacing) == (1, 1)
+    assert (drop.blocks_loaded, drop.blocks_replacing, drop.blocks_outranked) == (1, 0, 1)
+    said = hub.receipt(drop)
+    assert (said["blocks_loaded"], said["blocks_replacing"], said["blocks_outranked"]) == (1, 0, 1)
+    told = hub.events("drop.loaded", about=drop.id)[0]["details"]
+    assert (told["blocks_replacing"], told["blocks_outranked"]) == (0, 1)
+    assert "blocks_outranked" not in hub.receipt(first)
     hub.sweep()
     assert found(hub, CHAMPION.id) == [new.read(CNP)]
     assert lake(hub)["A"] == [(1, stamp(5), 5, False), (2, stamp(2), 2, True)]

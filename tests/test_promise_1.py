@@ -80,7 +80,8 @@ class Promise1(RuleBasedStateMachine):
         self.sent: dict[str, Roster] = {}  # by sync
         self.stacks: dict[tuple[str, str, str], Stack] = {}
         self.seen: dict[tuple[str, str], list[Block]] = {}  # file of an EGS: its blocks, when it appeared
-        self.replaces: dict[tuple[str, str], str] = {}
+        self.collected: set[tuple[str, str]] = set()  # whole, files of EGSs
+        self.withdrawn: set[tuple[str, str]] = set()
         self.uploads = 0
 
     def teardown(self) -> None:
@@ -171,6 +172,8 @@ class Promise1(RuleBasedStateMachine):
                 session="s", address="127.0.0.1", key_fingerprint="SHA256:x",
             )  # fmt: skip
             collect.collect(reading, stores=self.hub.stores)
+            if whole:
+                self.collected.add((egs.id, path.name))
 
     @rule(approved=st.booleans())
     def an_operator_decides_what_is_held(self, approved: bool) -> None:
@@ -272,12 +275,12 @@ class Promise1(RuleBasedStateMachine):
             pushed.dead = True
 
     def _given_to(self, block: Block) -> list[str]:
-        """The EGSs that were given a block, but for files that were written again."""
-        return [
-            egs
-            for (egs, name), blocks in self.seen.items()
-            if (egs, name) not in self.replaces and block in blocks
-        ]
+        """The EGSs that were given a block, but for files that were taken back before they were fetched."""
+        return [egs for (egs, _), blocks in self._given() if block in blocks]
+
+    def _given(self) -> list[tuple[tuple[str, str], list[Block]]]:
+        gone = self.withdrawn - self.collected
+        return [(key, blocks) for key, blocks in self.seen.items() if key not in gone]
 
     def _owner(self, edc: Edc, account: str) -> str:
         today = self._today(edc)
@@ -292,17 +295,13 @@ class Promise1(RuleBasedStateMachine):
 
     def _published(self, *, everything: bool = False) -> None:
         """Nothing is ever delivered twice, nor to another than whose it was all along. After a publication
-        of `everything` that is new, what is current, and was one EGS's since it was loaded, is delivered.
+        of `everything` that is new, what is current, and was one EGS's since it was loaded, is delivered; and
+        what was laid out and never fetched is with nobody only if it is of days before its EGS's start.
         """
         for egs in PARTIES:
             for one in manifests_of(self.hub, egs.id):
                 self._observe(egs, one)
-        given = [
-            (egs, block)
-            for (egs, name), blocks in self.seen.items()
-            if (egs, name) not in self.replaces
-            for block in blocks
-        ]
+        given = [block for _, blocks in self._given() for block in blocks]
         assert len(given) == len(set(given))
         for (edc_id, _, _), stack in self.stacks.items():
             edc = next(edc for edc in EDCS if edc.id == edc_id)
@@ -315,6 +314,17 @@ class Promise1(RuleBasedStateMachine):
                     if at == stack.current and fresh and everything:
                         assert to == [owner.id], (pushed, to)
                     assert set(to) <= {owner.id}
+            if fresh and everything and stack.current >= 0:
+                self._is_with_somebody(edc, stack.versions[stack.current])
+
+    def _is_with_somebody(self, edc: Edc, pushed: Pushed) -> None:
+        if self._given_to(pushed.block) or not any(pushed.block in blocks for blocks in self.seen.values()):
+            return
+        _, account, said, *_ = pushed.block
+        day = date.fromisoformat(said)
+        _, start = self._in_force(edc).get(account, ("", date.max))
+        kept = self._today(edc) - day <= timedelta(days=30)
+        assert not (kept and self._owner(edc, account) and start <= day), pushed
 
     def _is_fresh(self, edc: Edc) -> bool:
         with self.hub.stores.ledger.read() as tx:
@@ -323,6 +333,8 @@ class Promise1(RuleBasedStateMachine):
 
     def _observe(self, egs: Egs, manifest: dict[str, Any]) -> None:
         key = (egs.id, manifest["file"])
+        if "withdrawn" in manifest:
+            self.withdrawn.add(key)
         path = self.hub.stores.mailboxes.folder(egs.id, "outbound") / manifest["file"]
         if not path.exists():
             return
@@ -331,7 +343,6 @@ class Promise1(RuleBasedStateMachine):
         assert len(blocks) == manifest["blocks"] > 0
         assert self.seen.setdefault(key, blocks) == blocks
         if "replaces" in manifest:
-            self.replaces[key] = manifest["replaces"]
             assert set(blocks) < set(self.seen[egs.id, manifest["replaces"]])
 
     def _in_force(self, edc: Edc) -> Roster:

@@ -118,6 +118,7 @@ def remark(drop: Drop) -> str:
     counts = (
         (drop.blocks_late, "late"),
         (drop.blocks_replacing, "replacing"),
+        (drop.blocks_outranked, "outranked"),
         (drop.blocks_unchanged, "unchanged"),
     )
     said = [f"{count:,} {words}" for count, words in counts if count]
@@ -144,6 +145,7 @@ def facts(drop: Drop) -> dict[str, Any]:
         "blocks_loaded": drop.blocks_loaded,
         "blocks_late": drop.blocks_late,
         "blocks_replacing": drop.blocks_replacing,
+        "blocks_outranked": drop.blocks_outranked,
         "blocks_unchanged": drop.blocks_unchanged,
         "blocks_rejected": drop.blocks_rejected,
         "intervals_loaded": drop.intervals_loaded,

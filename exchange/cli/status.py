@@ -134,7 +134,9 @@ def _edc(edc: OfEdc) -> tuple[object, ...]:
 def _besides(edc: OfEdc) -> Iterator[tuple[object, ...]]:
     """What else there is to say of an EDC, each in a line; what there is nothing to say of is left out."""
     yield edc.edc, "drops", _drops(edc)
-    if said := _listed((edc.replacing, "replacing"), (edc.late, "late")):
+    if said := _listed(
+        (edc.replacing, "replacing"), (edc.outranked, "outranked by a later stamp"), (edc.late, "late")
+    ):
         yield "", "blocks", said
     yield "", "sync", _sync(edc)
     if edc.suspense:
@@ -145,6 +147,8 @@ def _besides(edc: OfEdc) -> Iterator[tuple[object, ...]]:
         )
     if edc.suspense_other_days:
         yield "", "held back", f"{edc.suspense_other_days:,} in suspense of other usage days"
+    if said := _listed((edc.unfetched, "of this usage day"), (edc.unfetched_other_days, "of others")):
+        yield "", "held back", f"{said}, taken back before they were fetched, and nobody's to be given"
     if said := _listed(
         (sum(edc.unclaimed.values()), "for an EGS that is no partner"), (edc.held_late, "late")
     ):

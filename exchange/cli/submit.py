@@ -200,8 +200,8 @@ def _told(end: _End, edc: Partner, stores: Stores) -> dict[str, Any]:
 
 
 def _readable(answer: Sequence[dict[str, Any]]) -> list[Any]:
-    columns = ("file", "drop", "outcome", "usage days", ">loaded", ">late", ">replacing", ">unchanged", ">refused", ">suspense")  # fmt: skip
-    counts = ("blocks_loaded", "blocks_late", "blocks_replacing", "blocks_unchanged", "blocks_rejected", "suspense")  # fmt: skip
+    columns = ("file", "drop", "outcome", "usage days", ">loaded", ">late", ">replacing", ">outranked", ">unchanged", ">refused", ">suspense")  # fmt: skip
+    counts = ("blocks_loaded", "blocks_late", "blocks_replacing", "blocks_outranked", "blocks_unchanged", "blocks_rejected", "suspense")  # fmt: skip
     rows = [
         (
             one["file"],

@@ -1,5 +1,6 @@
 """`meterhub sync`: which roster is in force, what another would change, and an operator's word on it."""
 
+import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -110,7 +111,10 @@ def diff(asked: Asked, *, one: str, other: str | None, accounts: bool) -> None:
     with opened.stores(asked) as stores:
         before, after = _pair(stores, one, other)
         found = sync_moves.between(before, after, accounts=accounts, stores=stores, now=asked.clock())
-        asked.show(sync_moves.answer(before, after, found), *sync_moves.readable(before, after, found))
+        lost = sync_moves.unfetched(before, after, stores=stores, now=asked.clock())
+        asked.show(
+            sync_moves.answer(before, after, found, lost), *sync_moves.readable(before, after, found, lost)
+        )
 
 
 @options.command(
@@ -129,15 +133,16 @@ def approve(asked: Asked, *, sync_id: str, yes: bool, by: str | None) -> int:
             before = syncs.in_force(tx, held.edc)
         found = sync_moves.between(before, held, stores=stores, now=asked.clock())
         if not asked.json:
-            asked.show({}, *sync_moves.readable(before, held, found))
-        if not yes and not click.confirm(f"Bring {held.id} into force?"):
+            lost = sync_moves.unfetched(before, held, stores=stores, now=asked.clock())
+            asked.show({}, *sync_moves.readable(before, held, found, lost))
+        if not yes and not _confirmed(held):
             click.echo("Nothing was changed.")
             return 1
         approved = step.approve(held, by=by or options.who(), stores=stores, now=asked.clock())
         if isinstance(approved, step.NotHeld):
             raise _not_held(approved.sync)
         settled = opened.when_free(lambda: _settle(approved, asked, stores))
-        answer = {**_brief(settled), "moves": sync_moves.answer(before, held, found)["moves"]}
+        answer = {**_brief(settled), "moves": sync_moves.answer(before, held, found, ())["moves"]}
         said = (
             f"{settled.id} is in force."
             if settled.state == "in-force"
@@ -145,6 +150,18 @@ def approve(asked: Asked, *, sync_id: str, yes: bool, by: str | None) -> int:
         )
         asked.show(answer, said)
         return 0 if settled.state == "in-force" else 1
+
+
+def _confirmed(held: Sync) -> bool:
+    try:
+        return click.confirm(f"Bring {held.id} into force?")
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise  # Ctrl-C, or Ctrl-D
+        click.echo()
+        raise click.UsageError(
+            "nobody is there to be asked; say --yes if it is to come into force"
+        ) from error
 
 
 @options.command("refuse", 'meterhub sync refuse S130904-cnp-1 --why "half the accounts are missing"')

@@ -134,6 +134,7 @@ def _versions(account: str, files: Sequence[LakeFile], *, stores: Stores) -> Ite
                 "channel": row["channel"],
                 "version": row["version"],
                 "current": row["version"] == top.get(row["channel"]),
+                "outranked": row["outranked"],
                 "stamp": row["stamp"],
                 "affirmed": [stamp for stamp, _ in again],
                 "affirmed_by": [drop for _, drop in again],
@@ -202,6 +203,7 @@ def _days(versions: list[dict[str, Any]], *, older: int) -> Section:
             "channel": "ch",
             "version": ">v",
             "current": "now",
+            "outranked": "outranked",
             "received_at": "arrived (UTC)",
             "kwh": ">kWh",
             "estimated": ">est",
@@ -211,6 +213,9 @@ def _days(versions: list[dict[str, Any]], *, older: int) -> Section:
         rows=versions,
         note=f"{older:,} older usage days are not told of; --days 0 tells of all" if older else "",
     )
+
+
+_HELD = {"unfetched": "it had been taken back before it was fetched"}
 
 
 def _timeline(
@@ -227,6 +232,8 @@ def _timeline(
         which = _which(row)
         told = ("file", "line", "drop", "stamp", "on_time", "archive")
         said = {name: row[name] for name in told if name in row}
+        if row["outranked"]:
+            said["outranked"] = "a version with a later stamp stood: this one is kept, and never counted"
         much = f"{row['kwh']:,.3f} kWh, {row['estimated']} of {row['intervals']} estimated"
         yield _moment(row["received_at"], "drop.arrived", f"{which}, came: {much}", said)
         for stamp, drop in zip(row["affirmed"], row["affirmed_by"], strict=True):
@@ -234,7 +241,7 @@ def _timeline(
             arrived = receipt.instant(sent[drop].arrived_at)
             yield _moment(arrived, "drop.arrived", f"{which}, came again unchanged", again)
     for hold in held.rows:
-        words = f"a block of {hold['usage_date']} was held back: {hold['reason']}"
+        words = f"a block of {hold['usage_date']} was held back: {_HELD.get(hold['reason'], hold['reason'])}"
         yield _moment(hold["since"], "publication.recorded", words, {"egs_duns": hold["egs_duns"]})
         if hold["released_at"]:
             words = f"a block of {hold['usage_date']} is held back no more"

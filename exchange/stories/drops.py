@@ -31,7 +31,14 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         sync = syncs.get(tx, drop.sync_id) if drop.sync_id else None
     timeline = _resumed(timeline)
     timeline += [moment for file, blocks in carried for moment in moments_of(file, blocks)]
-    counts = ("blocks_loaded", "blocks_late", "blocks_replacing", "blocks_unchanged", "blocks_rejected")
+    counts = (
+        "blocks_loaded",
+        "blocks_late",
+        "blocks_replacing",
+        "blocks_outranked",
+        "blocks_unchanged",
+        "blocks_rejected",
+    )
     facts = {
         "sender": drop.partner,
         "sender_name": sender.name if sender else None,

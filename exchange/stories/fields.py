@@ -9,6 +9,7 @@ FIELDS: dict[str, dict[str, str]] = {
     },
     "versions (account)": {
         "usage_date, channel, version, current": "which; current is the one that counts",
+        "outranked": "whether a version with a later stamp stood when it came, so that it never counts",
         "stamp, affirmed, affirmed_by": "the EDC's stamp; later ones under which it came again, and their drops",
         "received_at, loaded_at, on_time": "when its drop had come and was loaded; whether by the day's deadline",
         "drop, file, line": "the drop, the name of its file, and the line its block begins on, from 1",
@@ -31,7 +32,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "began_at, ended_at, bytes, of, whole": "when; how many of its bytes were sent; whether all were",
     },
     "held (account, drop)": {
-        "usage_date, blocks, reason, egs_duns": "what waited: suspense, unclaimed (by that EGS) or late",
+        "usage_date, blocks, reason, egs_duns": "what waited: suspense, unclaimed (by that EGS), late, or unfetched (taken "
+        "back by a switch before it was fetched)",
         "since, released_at, release": "from when until when; the publication that gave it free, or why none ever will",
     },
     "meters (account)": {

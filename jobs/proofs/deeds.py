@@ -59,6 +59,8 @@ class Deeds:
                 if counted([said["given_up"]]):
                     self.held["given up", link.partner, link.at].append(said["given_up"])
                 self.held["of another reason by", link.about].append(said["reheld"])
+            case "blocks.unfetched":
+                self.held["unfetched", link.partner, link.at].append(said["held"])
             case "work.parked":
                 self.parked[said["task"]] = (link.about, link.partner, link.at)
             case "work.retried" | "work.refused":
@@ -143,7 +145,10 @@ def _held_rows(tx: Connection) -> dict[tuple[str, ...], Tally]:
         block = (row.lake_file_id, row.account, row.channel)
         reasons = [(one.reason, one.egs_duns) for one in before[row.id]] if row.id in before else []
         reasons.append((row.reason, row.egs_duns))
-        found["held by", held_by.publication(row), _text(row.since)].add(*block, *reasons[0])
+        by = ("held by", held_by.publication(row), _text(row.since))
+        if row.reason == "unfetched":  # and so it was from the first
+            by = ("unfetched", row.edc, _text(row.since))
+        found[by].add(*block, *reasons[0])
         for one, (was, now) in zip(before.pop(row.id, ()), itertools.pairwise(reasons), strict=True):
             found["of another reason by", one.publication_id].add(*block, *was, *now)
         if row.released_at is None and not row.release:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, select, text
+from sqlalchemy import Connection, Row, Table, func, select, text
 
 from jobs.proofs.chain import Chain
 from jobs.proofs.deeds import Deeds
@@ -163,6 +163,7 @@ class Known:
     publications: Rows
     outbound: Rows
     verdicts: Rows
+    unfetched: dict[int, int]  # by lake file, blocks that were laid out, taken back unfetched, and held
     claims: dict[str, str]  # owner by key
 
     def unfinished(self) -> set[str]:
@@ -198,6 +199,7 @@ def read(ledger: Ledger, *, expected: Mapping[Head, str], whole: bool, deeds: bo
             publications=_all(tx, tables.publication),
             outbound=_all(tx, tables.outbound_file),
             verdicts=_all(tx, tables.verdict),
+            unfetched=_unfetched(tx),
             claims={row.key: row.owner for row in _all(tx, tables.claim)},
         )
 
@@ -210,6 +212,12 @@ def claimed(ledger: Ledger) -> dict[str, str]:
 
 def _all(tx: Connection, table: Table) -> Rows:
     return list(tx.execute(select(table).order_by(*table.primary_key)))
+
+
+def _unfetched(tx: Connection) -> dict[int, int]:
+    held = tables.held
+    query = select(held.c.lake_file_id, func.count()).where(held.c.reason == "unfetched")
+    return dict(tx.execute(query.group_by(held.c.lake_file_id)).all())
 
 
 def _form(tx: Connection, *, whole: bool) -> list[Finding]:

@@ -209,13 +209,16 @@ class Files:
             return roster
 
     def sums(self, tally: Tally) -> Iterator[Finding]:
-        """No lake file's blocks are given away more often than it has blocks, and each publication adds up."""
+        """No lake file's blocks are given away more often than it has blocks, but for those that were taken back
+        before they were fetched; and each publication adds up.
+        """
         yield from self._publications(tally)
         rows = {row.id: row for row in self.known.lake_files}
         for lake_file_id, given in self.given.items():
             row = rows.get(lake_file_id)
-            if row is None or given > row.rows:
-                has = "is not there" if row is None else f"has {row.rows}"
+            again = self.known.unfetched.get(lake_file_id, 0)
+            if row is None or given > row.rows + again:
+                has = "is not there" if row is None else f"has {row.rows}, and {again} of them twice"
                 what = f"{given} blocks of lake file {lake_file_id} were laid out, which {has}"
                 yield Finding(
                     check=Check.SUMS,

@@ -7,7 +7,9 @@ from jobs.proofs.finding import ASK, Check, Finding
 from jobs.proofs.known import Known
 
 _ENDINGS = ("accepted", "partial", "rejected", "duplicate")
-_COUNTED = ("blocks_loaded", "blocks_late", "blocks_replacing", "blocks_unchanged", "intervals_loaded")
+_COUNTED = (
+    "blocks_loaded", "blocks_late", "blocks_replacing", "blocks_outranked", "blocks_unchanged", "intervals_loaded",
+)  # fmt: skip
 _SYNC_STATES = {
     "sync.begun": {"forming"},
     "sync.completed": {"complete"},
@@ -47,9 +49,8 @@ def drops_agree_with_their_events(known: Known) -> Iterator[Finding]:
             yield _of_drop(drop_id, f"its row names {row.name}, its events {told.names[drop_id]}")
         said = told.counts.get(drop_id, {})
         for name in _COUNTED if "blocks_loaded" in said else ():
-            if said[name] != getattr(row, name):
-                found = getattr(row, name)
-                yield _of_drop(drop_id, f"{name} is {found} in its row and {said[name]} in its event")
+            if (wanted := said.get(name, 0)) != (found := getattr(row, name)):
+                yield _of_drop(drop_id, f"{name} is {found} in its row and {wanted} in its event")
 
 
 def drops_have_their_papers(known: Known) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ def final(row: Any) -> dict[str, Any]:
         "outcome": row.outcome,
         "usage_days": row.usage_days,
         "faults": row.faults,
+        "blocks_outranked": row.blocks_outranked or None,
         "checksums_that_agree": row.checked or None,
         "looks_short": row.shorts or None,
         "duplicate_of": row.duplicate_of or None,

@@ -165,6 +165,7 @@ def _counts(brought: list[File]) -> dict[str, Any]:
         "blocks_loaded": sum(file.rows for file in usage),
         "blocks_late": sum(file.late for file in usage),
         "blocks_replacing": sum(file.replacing for file in usage),
+        "blocks_outranked": sum(file.outranked for file in usage),
         "intervals_loaded": sum(file.intervals for file in usage),
     }
 

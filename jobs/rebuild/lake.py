@@ -28,6 +28,7 @@ class File:
     row: LakeFile | None = None  # of blocks and affirmations
     intervals: int = 0
     replacing: int = 0
+    outranked: int = 0
     late: int = 0
     rows: int = 0
     accounts: int = 0  # of a roster
@@ -59,7 +60,7 @@ def _file(path: str, content: bytes, said: dict[str, str], file: pq.ParquetFile)
     if said["kind"] == "sync-part":
         return File(**common, rows=file.metadata.num_rows)
     is_usage = said["kind"] == "usage"
-    columns = ["account", "version", *(["status", "on_time"] if is_usage else [])]
+    columns = ["account", "version", *(["status", "on_time", "outranked"] if is_usage else [])]
     table = file.read(columns=columns, use_threads=False)
     version = table["version"].to_numpy()
     first = int((version == 1).sum()) if is_usage else 0
@@ -82,8 +83,17 @@ def _file(path: str, content: bytes, said: dict[str, str], file: pq.ParquetFile)
         sha256=sha256,
     )
     intervals = int(pc.sum(pc.binary_length(table["status"])).as_py() or 0) if is_usage else 0
-    replacing = len(table) - first if is_usage else 0
-    return File(**common, row=row, rows=len(table), intervals=intervals, replacing=replacing, late=row.late)
+    outranked = int(pc.sum(table["outranked"]).as_py() or 0) if is_usage else 0
+    replacing = len(table) - first - outranked if is_usage else 0
+    return File(
+        **common,
+        row=row,
+        rows=len(table),
+        intervals=intervals,
+        replacing=replacing,
+        outranked=outranked,
+        late=row.late,
+    )
 
 
 def _of_roster(content: bytes) -> tuple[int, int]:

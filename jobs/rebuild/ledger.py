@@ -95,6 +95,7 @@ def _drop(tx: Connection, drop: Drop, brought: list[File], kept: str) -> None:
     names = ("blocks_loaded", "blocks_late", "blocks_replacing", "blocks_unchanged", "intervals_loaded")
     if drop.stage is Stage.LOADED and not drop.sync_id:
         say |= {name: getattr(drop, name) for name in names}
+        say |= {"blocks_outranked": drop.blocks_outranked} if drop.blocks_outranked else {}
     say |= {
         "faults": drop.faults_total,
         "code": drop.faults[0].code if drop.faults else "",

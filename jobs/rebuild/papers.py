@@ -26,6 +26,7 @@ _COUNTS = (
     "blocks_loaded",
     "blocks_late",
     "blocks_replacing",
+    "blocks_outranked",
     "blocks_unchanged",
     "blocks_rejected",
     "intervals_loaded",

@@ -76,6 +76,7 @@ class Publish:
     under: str
     through: int  # the last load that was there
     rewrites: bool  # only
+    unfetched: bool  # whether it held what was lost unfetched; older ones did not
     release: tuple[str, ...]
     allowed: Counter[str]
 

@@ -171,7 +171,7 @@ _KEYS: Mapping[str, tuple[Table, tuple[str, ...], frozenset[str]]] = {
     "sync_part": (tables.sync_part, ("sync_id", "part"), frozenset()),
     "publication": (tables.publication, ("id",), frozenset()),
     "outbound_file": (tables.outbound_file, ("egs", "sequence"), frozenset({"id"})),
-    "held": (tables.held, ("lake_file_id", "account", "channel"), frozenset({"id"})),
+    "held": (tables.held, ("lake_file_id", "account", "channel", "since"), frozenset({"id"})),
 }
 _OF_LOADS = {"drop": "id", "load": "drop_id", "lake_file": "drop_id"}  # which column names their drop
 
@@ -234,6 +234,7 @@ _ASIDE = {
     "checksum.matched",
     "checksum.mismatched",
     "blocks.held",
+    "blocks.unfetched",
     "job.ended",
     *VERDICTS,
 }

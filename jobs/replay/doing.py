@@ -95,7 +95,13 @@ def _(act: Decide, world: World) -> None:
 def _(act: Publish, world: World) -> None:
     ledger = ScratchLedger(world.place.ledger_url, allowed=act.allowed)
     with world.opened(act.under, ledger) as stores, suppress(CutOffError):
-        publish.publish(world.partner(stores), stores=stores, now=act.at, release=act.release)
+        publish.publish(
+            world.partner(stores),
+            stores=stores,
+            now=act.at,
+            release=act.release,
+            holds_unfetched=act.unfetched,
+        )
 
 
 @do.register

@@ -167,6 +167,7 @@ class _Reader:
             under=row["details"]["under"],
             through=row["details"]["looked_through"],
             rewrites="replaces" in row["details"],
+            unfetched="unfetched" in row["details"] or "replaces" not in row["details"],
             release=self._released(row),
             allowed=Counter({"publication.recorded": 1}),
         )
@@ -220,7 +221,7 @@ class _Reader:
         if isinstance(before, Publish) and before.rewrites and not act.rewrites and before.at == act.at:
             # One run wrote both: withdrawn files again, and then what was new.
             ids, allowed = [*before.ids, *act.ids], before.allowed + act.allowed
-            self.found[place - 1] = replace(act, ids=ids, allowed=allowed)
+            self.found[place - 1] = replace(act, ids=ids, allowed=allowed, unfetched=before.unfetched)
             return
         self.found.insert(place, act)
 

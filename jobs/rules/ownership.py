@@ -29,11 +29,17 @@ class Nobody(IntEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owners:
     """Of a list of accounts: `place`, of each one's EGS among the partners asked for, or the `Nobody` that
-    says why there is none; `duns`, of the EGS that the roster names.
+    says why there is none; `duns`, of the EGS that the roster names; `start`, from which day on it is theirs.
     """
 
     place: npt.NDArray[np.int32]
     duns: pa.DictionaryArray
+    start: pa.ChunkedArray
+
+    def supplied_on(self, day: date) -> npt.NDArray[np.bool_]:
+        """Whether a usage day is one of those from the EGS's start on. Where none is said, it is not."""
+        began = pc.fill_null(pc.less_equal(self.start, pa.scalar(day, pa.date32())), False)
+        return np.asarray(began, dtype=np.bool_)
 
 
 def of_record(*, standing: pa.Table, egs_duns: Sequence[str], today: date) -> Owners:
@@ -49,7 +55,7 @@ def of_record(*, standing: pa.Table, egs_duns: Sequence[str], today: date) -> Ow
     later = pc.fill_null(pc.greater(standing["egs_start"], pa.scalar(today, pa.date32())), False)
     owner[later.to_numpy() & (owner != Nobody.DEFAULT_SERVICE)] = Nobody.NOT_YET
     owner[~standing["known"].to_numpy()] = Nobody.SUSPENSE
-    return Owners(place=owner, duns=said)
+    return Owners(place=owner, duns=said, start=standing["egs_start"])
 
 
 def shared_out(

@@ -47,6 +47,10 @@ REASONS: dict[str, tuple[bool, str]] = {
     "waiting": (False, "of record; loaded, not published yet"),
     "held": (False, "of record; held back still"),
     "given-up": (False, "of record; held back, and given up"),
+    "unfetched": (
+        False,
+        "of record; the one before did not fetch it, and it is of days before this one's start",
+    ),
     "before-switch": (False, "of record now, not when this was published"),
     "rewrite-due": (False, "of record; its file is to be written again"),
     "unexplained": (False, "of record, and nothing says why: run verify"),
@@ -196,17 +200,18 @@ def _say_given(
 
 
 def _say_held(sql: duckdb.DuckDBPyConnection, tx: Connection, files: Sequence[LakeFile]) -> None:
-    """waits: what of the day was held back, and its release."""
-    sql.execute("create table waits(file bigint, account varchar, channel varchar, reason varchar, since timestamptz, released boolean, release varchar)")  # fmt: skip
+    """waits: what of the day was held back, the last time, and its release."""
+    sql.execute("create table every_wait(id bigint, file bigint, account varchar, channel varchar, reason varchar, since timestamptz, released boolean, release varchar)")  # fmt: skip
     held = tables.held
-    columns = (held.c.lake_file_id, held.c.account, held.c.channel, held.c.reason, held.c.since)
+    columns = (held.c.id, held.c.lake_file_id, held.c.account, held.c.channel, held.c.reason, held.c.since)
     for file in files:
         query = select(*columns, held.c.released_at.is_not(None).label("released"), held.c.release)
         rows = tx.execute(query.where(held.c.lake_file_id == file.id)).mappings()
         for some in rows.partitions(_BATCH):
             sql.register("handed", pa.Table.from_pylist([dict(row) for row in some]))
-            sql.execute("insert into waits select lake_file_id, account, channel, reason, since, released, release from handed")  # fmt: skip
+            sql.execute("insert into every_wait select id, lake_file_id, account, channel, reason, since, released, release from handed")  # fmt: skip
             sql.unregister("handed")
+    sql.execute("create table waits as select * from every_wait qualify row_number() over (partition by file, account, channel order by id desc) = 1")  # fmt: skip
 
 
 def _say_then(
@@ -272,6 +277,7 @@ _WHY = """
             when not mine then 'another'
             when version is null and is_due then 'missing'
             when version is null then 'not-due'
+            when held_for = 'unfetched' and not released then 'unfetched'
             when held_for is not null and not released then 'held'
             when held_for is not null and not exists (from went where went.publication = release) then 'given-up'
             when together.publication = '' then 'waiting'

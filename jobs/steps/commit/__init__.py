@@ -96,7 +96,7 @@ def commit(
                     Stage.LOADED,
                     at=now,
                     say={
-                        **counts,
+                        **{name: n for name, n in counts.items() if n or name != "blocks_outranked"},
                         "rejected": rejected,
                         "suspense": suspense,
                         "faults": len(faults),
@@ -268,15 +268,19 @@ def _write(day: _Day, drop: Drop, edc: str, stores: Stores, now: datetime) -> li
 def _counts(days: list[_Day]) -> dict[str, int]:
     """What the receipt counts."""
     counts = dict.fromkeys(
-        ("blocks_loaded", "blocks_late", "blocks_replacing", "blocks_unchanged", "intervals_loaded"), 0
-    )
+        (
+            "blocks_loaded", "blocks_late", "blocks_replacing", "blocks_outranked", "blocks_unchanged",
+            "intervals_loaded",
+        ), 0,
+    )  # fmt: skip
     for day in days:
         stacked = day.stacked
         new = ~stacked.unchanged
         lengths = pc.binary_length(day.blocks["status"]).to_numpy()
         counts["blocks_loaded"] += int(new.sum())
         counts["blocks_late"] += 0 if day.on_time else int(stacked.first.sum())
-        counts["blocks_replacing"] += int((new & ~stacked.first).sum())
+        counts["blocks_replacing"] += int((new & ~stacked.first & ~stacked.outranked).sum())
+        counts["blocks_outranked"] += int(stacked.outranked.sum())
         counts["blocks_unchanged"] += int(stacked.unchanged.sum())
         counts["intervals_loaded"] += int(lengths[new].sum())
     return counts

@@ -1,7 +1,7 @@
 """publish: lay before each EGS the blocks it is of record for and has not been given yet.
 
 A publication is a difference: the blocks that became current since the one before, and those that suspense,
-an unclaimed EGS or an operator's hold gave free, each to whoever is of record now.
+an unclaimed EGS, an operator's hold or an EGS that never fetched them gave free, each to whoever is of record now.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
@@ -18,7 +17,7 @@ from config.partners import Partner
 from config.settings import Late
 from jobs.rules import ownership, versions
 from jobs.rules.ownership import Nobody, Owners
-from jobs.steps.publish import current
+from jobs.steps.publish import current, rewritten, unfetched
 from jobs.steps.publish.released import Release
 from jobs.stores import circumstances, layout, numbering, side_by_side
 from jobs.stores.ahead import ahead
@@ -28,7 +27,7 @@ from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
-from jobs.stores.outbound import Draft, Drafts, Lists
+from jobs.stores.outbound import Draft, Drafts
 from jobs.stores.rosters import Roster
 from jobs.stores.shares import COLUMNS, To
 from schemas.usage_day import local_date
@@ -66,8 +65,17 @@ class Busy:
 Outcome = Published | NothingNew | Withheld | Busy
 
 
-def publish(edc: Partner, *, stores: Stores, now: datetime, release: Collection[str] = ()) -> Outcome:
-    """Publish what is new of one EDC. `release`: drops whose late blocks an operator gives free."""
+def publish(
+    edc: Partner,
+    *,
+    stores: Stores,
+    now: datetime,
+    release: Collection[str] = (),
+    holds_unfetched: bool = True,
+) -> Outcome:
+    """Publish what is new of one EDC. `release`: drops whose late blocks an operator gives free.
+    `holds_unfetched`: not, when a publication is done again that is older than `unfetched`.
+    """
     with claims.claimed(stores.ledger, layout.claim_key(edc.id), owner=stores.owner, now=now) as mine:
         if not mine:
             return Busy()
@@ -75,12 +83,12 @@ def publish(edc: Partner, *, stores: Stores, now: datetime, release: Collection[
         run = _Run.of(edc, stores=stores, now=now)
         if isinstance(run, Withheld):
             return run
-        rewritten = run.rewrite()
+        again = run.rewrite(holds_unfetched=holds_unfetched)
         new = run.publish(release)
-        if not rewritten and not new:
+        if not again and not new:
             return NothingNew()
-        blocks = sum(draft.blocks for draft in (*rewritten, *new))
-        return Published(files=len(rewritten) + len(new), blocks=blocks, rewritten=len(rewritten))
+        blocks = sum(draft.blocks for draft in (*again, *new))
+        return Published(files=len(again) + len(new), blocks=blocks, rewritten=len(again))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,28 +160,31 @@ class _Run:
             if (release if reason == "late" else other_sync or egs_duns in duns)
         ]
 
-    def rewrite(self) -> list[Draft]:
+    def rewrite(self, *, holds_unfetched: bool) -> list[Draft]:
         """Write withdrawn files again, without the accounts that their EGS has lost."""
         with self.stores.ledger.read() as tx:
             due = outbox.rewrites_due(tx, edc=self.edc.id)
         some = (due[start : start + _AT_ONCE] for start in range(0, len(due), _AT_ONCE))
-        return [draft for withdrawn in some for draft in self._rewrite(withdrawn)]
+        return [draft for withdrawn in some for draft in self._rewrite(withdrawn, holds_unfetched)]
 
-    def _rewrite(self, due: list[OutboundFile]) -> list[Draft]:
-        # What was for one that is no partner any more is not written: nobody would find the file.
-        wanted = [withdrawn for withdrawn in due if withdrawn.egs in self._egs_ids]
-        paths = [layout.contents_path(withdrawn, stores=self.stores) for withdrawn in wanted]
-        held = Lists(paths)
-        with self.stores.ledger.read() as tx:
-            lake_files = loads.by_ids(tx, held.lake_files)
+    def _rewrite(self, due: list[OutboundFile], holds_unfetched: bool) -> list[Draft]:
+        again = [To(egs=withdrawn.egs, replaces=withdrawn.name) for withdrawn in due]
+        parted = rewritten.parted(
+            due, egs_ids=self._egs_ids, owners=self._owners, through=self.through, stores=self.stores
+        )
+        lost = []
         with side_by_side.threads() as threads:
             drafts = Drafts(layout.staging(self.stores, self.edc.id), threads)
-            for file, rows, row, to in ahead(self._kept(lake_files.values(), held, wanted)):
-                again = [To(egs=withdrawn.egs, replaces=withdrawn.name) for withdrawn in wanted]
-                drafts.add(rows, to, again, row=row, day=file.usage_date, lake_file_id=file.id)
+            for one in ahead(parted):
+                day, lake_file_id = one.file.usage_date, one.file.id
+                drafts.add(one.rows, one.to, again, row=one.row, day=day, lake_file_id=lake_file_id)
+                lost.append(one.lost)
             made = drafts.finish()
+        count = sum(len(blocks) for blocks in lost) if holds_unfetched else None
         with self.stores.ledger.write() as tx:
-            self._record(tx, made, through=self.after, because=self.sync.id)
+            publication_id = self._record(tx, made, through=self.after, because=self.sync.id, unfetched=count)
+            if count:
+                unfetched.hold(tx, lost, edc=self.edc.id, publication_id=publication_id, at=self.now)
             for withdrawn in due:
                 outbox.note(tx, withdrawn.id, rewrite_due=False)
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
@@ -226,35 +237,12 @@ class _Run:
         looked_at = [held for held in waiting if held.reason != "late" or file.drop_id in release]
         owners = self._owners(pa.array([held.account for held in looked_at], pa.string()))
         oldest = self.now - timedelta(days=self.stores.settings.outbound.claim_days)
-        out = freed.look_at(looked_at, owners, oldest=oldest)
+        out = freed.look_at(looked_at, owners, day=file.usage_date, oldest=oldest)
         if out:
             rows = current.rows_of(file, pa.array(sorted(out)), stores=self.stores)
             rows = rows.filter(pa.array(current.which(file, rows, through=self.through, stores=self.stores)))
             place = np.array([out[key] for key in versions.key(rows).to_pylist()], dtype=np.int32)
             drafts.add(rows, place, self._to, day=file.usage_date, lake_file_id=file.id)
-
-    def _kept(
-        self, files: Iterable[LakeFile], held: Lists, wanted: list[OutboundFile]
-    ) -> Iterator[tuple[LakeFile, pa.Table, npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
-        """Of each lake file the rows, and which of them the withdrawn files held, as far as the EGS of each is
-        still of record: their places among the rows, and the place in `wanted` of the file.
-        """
-        for file in files:
-            there = held.of(file.id)
-            # Of each block that they held: its file's place, and its own row in the lake.
-            to = np.repeat(
-                np.array([place for place, _ in there], np.int32), [len(blocks) for _, blocks in there]
-            )
-            words = pa.Table.from_batches([blocks for _, blocks in there])
-            ends = pc.min_max(words["account"])
-            low, high = ends["min"].as_py(), ends["max"].as_py()
-            rows = self.stores.lake.read(file.path, columns=COLUMNS, low=low, high=high)
-            row = np.asarray(pc.index_in(versions.key(words), value_set=versions.key(rows)))
-            egs = np.array([self._egs_ids.index(withdrawn.egs) for withdrawn in wanted])
-            # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
-            newest = current.which(file, rows, through=self.through, stores=self.stores)
-            kept = (self._owners(rows["account"]).place[row] == egs[to]) & newest[row]
-            yield file, rows, row[kept], to[kept]
 
     def _owners(self, accounts: pa.Array | pa.ChunkedArray) -> Owners:
         duns = [egs.duns for egs in self.egss]
@@ -270,7 +258,15 @@ class _Run:
     def _egs_ids(self) -> list[str]:
         return [egs.id for egs in self.egss]
 
-    def _record(self, tx: Connection, made: list[Draft], *, through: int, because: str = "") -> str:
+    def _record(
+        self,
+        tx: Connection,
+        made: list[Draft],
+        *,
+        through: int,
+        because: str = "",
+        unfetched: int | None = None,
+    ) -> str:
         publication_id = outbox.begin(
             tx,
             edc=self.edc.id,
@@ -283,6 +279,7 @@ class _Run:
             looked_through=self.through,
             under=circumstances.note(tx, stores=self.stores, at=self.now),
             replaces=because,
+            unfetched=unfetched,
         )
         numbering.record(tx, made, edc=self.edc, publication_id=publication_id, sync=self.sync, at=self.now)
         return publication_id

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Connection
 
 from jobs.rules import versions
 from jobs.rules.ownership import Nobody, Owners
+from jobs.steps.publish import unfetched
 from jobs.stores.ledger import events, holds
 from jobs.stores.ledger.holds import Held
 from jobs.stores.ledger.tallies import Tally
+
+# What is not held for ever, and why it was given up then (24 characters at most).
+_GIVEN_UP = {"unclaimed": "unclaimed for too long", "unfetched": "nobody's for too long"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,27 +30,33 @@ class Release:
     given_up: Tally = field(default_factory=Tally)
     reheld: Tally = field(default_factory=Tally)
 
-    def look_at(self, waiting: Sequence[Held], owners: Owners, *, oldest: datetime) -> dict[str, int]:
-        """Decide on blocks of one lake file, by who is of record now: `owners`, a place each. What has been
-        unclaimed since before `oldest` is given up. The answer: of those to be published, by key
-        (versions.key), the place of its EGS.
+    def look_at(
+        self, waiting: Sequence[Held], owners: Owners, *, day: date, oldest: datetime
+    ) -> dict[str, int]:
+        """Decide on blocks of one lake file, of usage day `day`, by who is of record now: `owners`, a place each.
+        What has been unclaimed or unfetched since before `oldest` is given up. The answer: of those to be
+        published, by key (versions.key), the place of its EGS.
         """
         out: dict[str, int] = {}
-        for held, place, duns in zip(waiting, owners.place.tolist(), owners.duns.to_pylist(), strict=True):
-            block = (held.lake_file_id, held.account, held.channel)
-            if held.reason == "unclaimed" and held.since < oldest:
-                self._give_up(held, "unclaimed for too long")
-            elif place >= 0:
+        mays, waits_for = owners.supplied_on(day).tolist(), unfetched.waits_for(owners, day=day).to_pylist()
+        for held, place, duns, may, awaited in zip(
+            waiting, owners.place.tolist(), owners.duns.to_pylist(), mays, waits_for, strict=True
+        ):
+            reason, of = "suspense" if place == Nobody.SUSPENSE else "unclaimed", duns or ""
+            if held.reason == "unfetched":
+                reason, of = held.reason, awaited
+            if held.reason in _GIVEN_UP and held.since < oldest:
+                self._give_up(held, _GIVEN_UP[held.reason])
+            elif place >= 0 and (may or held.reason != "unfetched"):
                 out[f"{held.account}{versions.BETWEEN}{held.channel}"] = place
                 self.published.append(held.id)
-                self.given_free.add(*block)
-            elif place in (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET):
+                self.given_free.add(held.lake_file_id, held.account, held.channel)
+            elif place in (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET) and held.reason != "unfetched":
                 self._give_up(held, "nobody is of record")
-            else:
-                reason = "suspense" if place == Nobody.SUSPENSE else "unclaimed"
-                if (reason, duns or "") != (held.reason, held.egs_duns):
-                    self.still.setdefault((reason, duns or ""), []).append(held.id)
-                    self.reheld.add(*block, held.reason, held.egs_duns, reason, duns or "")
+            elif (reason, of) != (held.reason, held.egs_duns):
+                self.still.setdefault((reason, of), []).append(held.id)
+                was = (held.reason, held.egs_duns)
+                self.reheld.add(held.lake_file_id, held.account, held.channel, *was, reason, of)
         return out
 
     def _give_up(self, held: Held, why: str) -> None:

@@ -1,6 +1,8 @@
 """Find the outbound files that hold what their EGS loses by a sync."""
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -34,6 +36,34 @@ def files(sync: Sync, edc: Partner, *, today: date, stores: Stores) -> list[Outb
             "its partner's file cannot be taken",
             "mend its file, then: meterhub sweep",
         )
+    return [file for file, loses in _losses(sync, live, today=today, stores=stores) if loses]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfetched:
+    """What an EGS has not fetched yet and loses by a sync: blocks, in so many files."""
+
+    egs: str
+    files: int
+    blocks: int
+
+
+def unfetched(sync: Sync, edc: Partner, *, today: date, stores: Stores) -> list[Unfetched]:
+    """By EGS, what would be taken back from it before it was fetched, if this sync came into force."""
+    with stores.ledger.read() as tx:
+        waiting = [file for file in outbox.live(tx, edc=edc.id) if file.collected_at is None]
+    files, blocks = Counter[str](), Counter[str]()
+    for file, loses in _losses(sync, waiting, today=today, stores=stores):
+        files[file.egs] += loses > 0
+        blocks[file.egs] += loses
+    return [Unfetched(egs=egs, files=files[egs], blocks=count) for egs, count in blocks.items() if count]
+
+
+def _losses(
+    sync: Sync, live: list[OutboundFile], *, today: date, stores: Stores
+) -> Iterator[tuple[OutboundFile, int]]:
+    """Each of these files, and how many of its blocks are of accounts of which its EGS is not of record by the sync."""
+    partners = stores.partners.current()
     holders = sorted({file.egs for file in live if partners.get(file.egs) is not None})
     accounts_of: dict[str, pa.ChunkedArray] = {}
     if holders:
@@ -42,12 +72,8 @@ def files(sync: Sync, edc: Partner, *, today: date, stores: Stores) -> list[Outb
         shares = ownership.shared_out(standing, egs_duns=duns, today=today)
         accounts_of = dict(zip(holders, shares, strict=True))
     none = pa.chunked_array([], pa.string())
-    return [
-        file
-        for some in _some(live)
-        for file, loses in zip(some, _lose(some, accounts_of.get(some[0].egs, none), stores), strict=True)
-        if loses
-    ]
+    for some in _some(live):
+        yield from zip(some, _lose(some, accounts_of.get(some[0].egs, none), stores), strict=True)
 
 
 def _some(live: list[OutboundFile]) -> Iterator[list[OutboundFile]]:
@@ -62,11 +88,12 @@ def _some(live: list[OutboundFile]) -> Iterator[list[OutboundFile]]:
         yield some
 
 
-def _lose(some: list[OutboundFile], theirs: pa.ChunkedArray, stores: Stores) -> list[bool]:
-    """Whether each of an EGS's files holds any account that is not among `theirs`."""
+def _lose(some: list[OutboundFile], theirs: pa.ChunkedArray, stores: Stores) -> list[int]:
+    """How many blocks of each of an EGS's files are of accounts that are not among `theirs`."""
     held = [read_contents(layout.contents_path(file, stores=stores), ["account"])["account"] for file in some]
     accounts = pa.chunked_array([chunk for column in held for chunk in column.chunks], pa.string())
     strange = ~pc.is_in(accounts, value_set=theirs).to_numpy()
     before = np.append(0, np.cumsum(strange))
     ends = np.cumsum([len(column) for column in held])
-    return [bool(count) for count in np.diff(before[np.append(0, ends)])]
+    lost: list[int] = np.diff(before[np.append(0, ends)]).tolist()
+    return lost

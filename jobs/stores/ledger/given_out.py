@@ -100,8 +100,11 @@ def held(
     for one in publications:
         looked[one["edc"]] = max(looked[one["edc"]], one["through_seq"])
     first: dict[str, datetime] = {}
+    rewritten = set()  # by EDC, when withdrawn files were written again; what was lost by that is held since
     for event in later.events["publication.recorded"]:
-        if not event["details"].get("replaces"):
+        if event["details"].get("replaces"):
+            rewritten.add((event["partner"], event["at"]))
+        else:
             first.setdefault(event["partner"], event["at"])
     recorded = later.about("publication.recorded")
     before: dict[int, Row] = {}
@@ -116,6 +119,8 @@ def held(
     rows = []
     for row in rows_of(tx, held, wanted.of(held.c.edc)):
         if row["lake_file_id"] not in lake_files or seq[row["lake_file_id"]] > looked[row["edc"]]:
+            continue
+        if row["reason"] == "unfetched" and (row["edc"], row["since"]) in rewritten:
             continue
         at = first.get(row["edc"])
         given_later = row["release"] in recorded if row["release"].startswith("P") else (

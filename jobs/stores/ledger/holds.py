@@ -17,8 +17,8 @@ _BLOCK = ("lake_file_id", "account", "channel", "reason", "egs_duns")  # in the 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A block that is loaded and not published: its account is unknown (suspense) or its EGS no partner
-    (unclaimed), or it came late and waits for an operator.
+    """A block that is loaded and with nobody: its account is unknown (suspense) or its EGS no partner (unclaimed),
+    it came late and waits for an operator (late), or its EGS lost it before it had fetched it (unfetched).
     """
 
     id: int = 0  # given by the ledger
@@ -81,6 +81,20 @@ def counts(tx: Connection, edc: str) -> dict[tuple[str, str], int]:
     query = select(_held.c.reason, _held.c.egs_duns, func.count()).where(where)
     rows = tx.execute(query.group_by(_held.c.reason, _held.c.egs_duns))
     return {(reason, duns): count for reason, duns, count in rows}
+
+
+def unfetched(tx: Connection, *, edc: str, at: datetime) -> Tally:
+    """The tally of what EGSs lost unfetched at an instant, as it was held then: a run may write files again in
+    several publications.
+    """
+    before = tables.held_before
+    mine = (_held.c.edc == edc) & (_held.c.reason == "unfetched") & (_held.c.since == at)
+    was = select(before.c.held_id, before.c.egs_duns).join(_held, _held.c.id == before.c.held_id)
+    first = dict(tx.execute(was.where(mine).order_by(before.c.id.desc())).all())
+    tally = Tally()
+    for row in tx.execute(select(*(_held.c[name] for name in ("id", *_BLOCK))).where(mine)):
+        tally.add(row.lake_file_id, row.account, row.channel, row.reason, first.get(row.id, row.egs_duns))
+    return tally
 
 
 def release(tx: Connection, held_ids: list[int], *, at: datetime, to: str) -> None:

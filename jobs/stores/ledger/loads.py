@@ -88,6 +88,13 @@ def between(tx: Connection, *, edc: str, after_seq: int, through_seq: int) -> li
     return _all(tx, where)
 
 
+def outranked_on(tx: Connection, *, edc: str, day: date) -> list[LakeFile]:
+    """The files of a usage day whose drops brought blocks below a later stamp; which of them do is in the files."""
+    some = select(tables.drop.c.id).where(tables.drop.c.blocks_outranked > 0)
+    where = (_file.c.edc == edc) & (_file.c.usage_date == day) & (_file.c.kind == "usage")
+    return _all(tx, where & (_file.c.version_high > 1) & _file.c.drop_id.in_(some))
+
+
 def of_drop(tx: Connection, drop_id: str) -> list[LakeFile]:
     return _all(tx, _file.c.drop_id == drop_id)
 

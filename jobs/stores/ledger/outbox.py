@@ -89,9 +89,11 @@ def begin(
     looked_through: int,
     under: str,
     replaces: str = "",
+    unfetched: int | None = None,
 ) -> str:
     """A new publication; its id. `looked_through`: the last load that was there; one that only writes
     withdrawn files again leaves it to the next. `under`: the circumstances (jobs.stores.circumstances).
+    `unfetched`: of the withdrawn files, the blocks that their EGSs have lost.
     """
     day = ids.publication_day(at)
     latest = select(func.max(_pub.c.id)).where(_pub.c.id.between(day, day + "~"))
@@ -125,6 +127,7 @@ def begin(
         sync=sync_id,
         under=under,
         **({"replaces": replaces} if replaces else {}),
+        **({} if unfetched is None else {"unfetched": unfetched}),
     )
     return publication_id
 

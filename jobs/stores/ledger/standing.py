@@ -5,9 +5,8 @@ Each is found by an index, so that looking costs the same after years.
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from schemas import ids, tables
 from schemas.drop import Stage
@@ -52,27 +51,22 @@ def arrivals(tx: Connection, *, partner: str, since: datetime, until: datetime) 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suspended:
-    """What of a usage day is held in suspense: blocks, of so many accounts."""
+class HeldBack:
+    """What of a usage day is held for a reason: blocks, of so many accounts."""
 
     blocks: int
     accounts: int
 
 
-def suspended(tx: Connection, *, edc: str, day: date) -> Suspended:
-    """What of a usage day is held in suspense still."""
-    columns = (func.count(), func.count(_held.c.account.distinct()))
-    blocks, accounts = tx.execute(_in_suspense(*columns, edc=edc, day=day)).one()
-    return Suspended(blocks=blocks, accounts=accounts)
-
-
-def _in_suspense(*columns: ColumnElement[Any], edc: str, day: date) -> Select[Any]:
-    return (
-        select(*columns)
+def held(tx: Connection, *, edc: str, day: date, reason: str) -> HeldBack:
+    """What of a usage day is held for a reason still."""
+    blocks, accounts = tx.execute(
+        select(func.count(), func.count(_held.c.account.distinct()))
         .join(_lake, _lake.c.id == _held.c.lake_file_id)
         .where((_lake.c.edc == edc) & (_lake.c.usage_date == day))
-        .where((_held.c.edc == edc) & (_held.c.reason == "suspense") & _held.c.released_at.is_(None))
-    )
+        .where((_held.c.edc == edc) & (_held.c.reason == reason) & _held.c.released_at.is_(None))
+    ).one()
+    return HeldBack(blocks=blocks, accounts=accounts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
