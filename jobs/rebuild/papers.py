@@ -102,7 +102,7 @@ def drop(paper: Paper, known: Drop | None) -> Drop | None:
             for one in said.get("looks_short", ())
         ),
         ended_at=_instant(said["received_at"]),
-        **{name: said[name] for name in _COUNTS},
+        **{name: said.get(name, 0) for name in _COUNTS},
     )
 
 

@@ -21,9 +21,9 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         _anew(sa.CheckConstraint(_WHY, name=op.f("ck_held_reason")))
     else:
-        op.drop_constraint("ck_held_reason", "held", type_="check")
+        op.drop_constraint(op.f("ck_held_reason"), "held", type_="check")
         op.create_check_constraint(op.f("ck_held_reason"), "held", _WHY)
-        op.drop_constraint("uq_held_lake_file_id_account_channel", "held", type_="unique")
+        op.drop_constraint(op.f("uq_held_lake_file_id_account_channel"), "held", type_="unique")
     op.create_index("ix_held_block", "held", _BLOCK)
     op.create_index("uq_held_open", "held", _BLOCK, unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
@@ -39,8 +39,8 @@ def downgrade() -> None:
             sa.UniqueConstraint(*_BLOCK, name=op.f("uq_held_lake_file_id_account_channel")),
         )
     else:
-        op.create_unique_constraint("uq_held_lake_file_id_account_channel", "held", _BLOCK)
-        op.drop_constraint("ck_held_reason", "held", type_="check")
+        op.create_unique_constraint(op.f("uq_held_lake_file_id_account_channel"), "held", _BLOCK)
+        op.drop_constraint(op.f("ck_held_reason"), "held", type_="check")
         op.create_check_constraint(op.f("ck_held_reason"), "held", _WHY_THEN)
     op.drop_column("drop", "blocks_outranked")
 
