@@ -236,14 +236,6 @@ def _holds(holds: list[traces.Hold], lake_files: list[LakeFile]) -> Section:
     return Section(
         key="held",
         title="What was held back",
-        columns={
-            "usage_date": "usage day",
-            "blocks": ">blocks",
-            "reason": "why",
-            "egs_duns": "EGS DUNS",
-            "since": "since",
-            "released_at": "released",
-            "release": "by, or why never",
-        },
+        columns=story.HELD,
         rows=[dict(zip(keys, key, strict=True)) | {"blocks": blocks} for key, blocks in count.items()],
     )

@@ -90,15 +90,7 @@ def _held(holds: list[traces.Hold], lake_files: Mapping[int, LakeFile]) -> Secti
     return Section(
         key="held",
         title="What was held back",
-        columns={
-            "usage_date": "usage day",
-            "blocks": ">blocks",
-            "reason": "why",
-            "egs_duns": "EGS DUNS",
-            "since": "since",
-            "released_at": "released",
-            "release": "by, or why never",
-        },
+        columns=story.HELD,
         rows=[
             {
                 "usage_date": lake_files[hold.lake_file_id].usage_date.isoformat(),

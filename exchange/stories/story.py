@@ -106,6 +106,15 @@ def outbound(file: OutboundFile) -> dict[str, Any]:
     }
 
 
+HELD = {
+    "usage_date": "usage day",
+    "blocks": ">blocks",
+    "reason": "why",
+    "egs_duns": "EGS DUNS",
+    "since": "since",
+    "released_at": "released",
+    "release": "by, or why never",
+}
 OUTBOUND = {
     "egs": "EGS",
     "file": "file",
