@@ -55,7 +55,7 @@ def bucket(number: int) -> bytes:
 
 
 def roster(number: int) -> bytes:
-    """Of each round, A and C stay with their EGS; B goes to C's when the round is over."""
+    """Of each round, A and C stay with their EGS; B goes to C's when the round is over, before it was fetched."""
     egs = {f"A{n:04}": CHAMPION.duns for n in range(number + 2)}
     egs |= {f"B{n:04}": CHAMPION.duns if n > number else KEYSTONE.duns for n in range(number + 2)}
     egs |= {f"C{n:04}": KEYSTONE.duns for n in range(number + 2)}
@@ -156,7 +156,7 @@ def _all_is_there(hub: Hub, rounds: int) -> None:
                 assert sorted(said) == [
                     f"{name}.{sent[0].id}.{word}.json" for word in ("accepted", "received")
                 ]
-    for egs, kinds in ((CHAMPION, "A"), (KEYSTONE, "C")):
+    for egs, kinds in ((CHAMPION, "A"), (KEYSTONE, "BC")):
         given = Counter((reading[0], reading[2]) for reading in found(hub, egs.id))
         wanted = {(f"{kind}{n:04}", f"{day_of(n):%Y%m%d}"): 1 for kind in kinds for n in range(1, rounds + 1)}
         assert given == wanted
