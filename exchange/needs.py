@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -11,6 +12,7 @@ from jobs.rules import expiry
 from jobs.stores import place
 from jobs.stores.ledger import drops, failures, outbox, standing, syncs
 from jobs.stores.opened import Stores
+from schemas import receipt
 from schemas.drop import UNDER_WAY
 
 PATIENCE = timedelta(minutes=5)  # after which what should go on by itself is looked into
@@ -43,6 +45,24 @@ def needed(seen: Tonight, *, stores: Stores, stopped: bool = False) -> tuple[Nee
     )
 
 
+def tried_again(stores: Stores) -> tuple[dict[str, Any], ...]:
+    """What has failed and needs nobody yet, ready for JSON: the next sweep tries it again, and parks it when it
+    has failed three times.
+    """
+    with stores.ledger.read() as tx:
+        return tuple(
+            {
+                "about": one.about,
+                "partner": one.partner,
+                "stage": str(drops.get(tx, one.about).stage) if one.task.startswith("drop:") else "",
+                "times": one.times,
+                "why": one.why,
+                "last_at": receipt.instant(one.last_at),
+            }
+            for one in failures.tried(tx)
+        )
+
+
 def _closed(seen: Tonight, *, stopped: bool) -> Iterator[Need]:
     """Nobody can log in. Of a night that is over it is of no consequence."""
     if stopped and any(edc.since <= seen.at < edc.until for edc in seen.edcs):
@@ -61,7 +81,9 @@ def _stopped(tx: Connection) -> Iterator[Need]:
     """Work that failed again and again: what is left alone for it, and what is still tried."""
     for failure in failures.parked(tx):
         what = f"{failure.about} failed {failure.times} times and is parked: {failure.why}"
-        yield _need("parked", failure.partner, what, f"retry {failure.about}")
+        refuse = f'retry {failure.about} --refuse --why "WHAT ITS SENDER IS TOLD"'
+        choice = (refuse,) if failure.task.startswith("drop:") else ()
+        yield _need("parked", failure.partner, what, f"retry {failure.about}", *choice)
     for failure in failures.failing(tx):
         what = f"{failure.task} fails again and again, {failure.times} times by now: {failure.why}"
         yield _need("work-fails", failure.partner, what, "sweep")

@@ -450,3 +450,11 @@ def test_what_is_like_nothing_is_told_where_to_look(desk: Desk) -> None:
 def test_only_what_concerns_the_edc_that_is_named_is_told(desk: Desk, told: Told) -> None:
     assert desk.ask("explain", told.bucket.id, "--edc", "ppl").code == 1
     assert desk.ask("explain", "1001", "--edc", "ppl").code == 1
+
+
+def test_a_day_of_which_an_account_has_no_reading_is_said_so(desk: Desk) -> None:
+    (story,) = desk.ask("explain", "1001", "--edc", "cnp", "--day", "2013-08-30", "--json").json
+    assert story["summary"] == (
+        "1001 is an account of cnp; of record for it is champion, DUNS 799530915. "
+        "Of 2013-08-30 no reading of it is loaded."
+    )

@@ -128,9 +128,10 @@ def test_people_see_it_on_80_columns(told: Told) -> None:
 
 
 def test_an_egs_needs_a_day_and_only_an_egs_is_listed(desk: Desk) -> None:
-    answer = desk.ask("explain", "champion")
+    answer = desk.ask("explain", "champion", "--list")
     assert (answer.code, "say which usage day" in answer.err) == (2, True)
     assert desk.ask("explain", "1001", "--list").code == 2
+    assert desk.ask("explain", "cnp", "--list").code == 2
     answer = desk.ask("explain", "champion", "--day", "2012-01-01")
     assert (answer.code, "nothing of 2012-01-01 is loaded" in answer.err) == (1, True)
 
@@ -225,3 +226,28 @@ def test_an_account_whose_file_was_taken_back_waits_for_its_file_to_be_written_a
     assert (rows["1"]["in"], rows["1"]["file"]) == (False, first.name)
     hub.sweep()
     assert reasons(at_desk(hub), "champion") == {"1": "given", "2": "taken-back"}
+
+
+def test_a_partner_is_told_of_in_short(told: Told, desk: Desk) -> None:
+    (champion,) = desk.ask("explain", "champion", "--json").json
+    files = [
+        one for one in told.hub.files("champion") if one.state == "laid-out" and one.collected_at is None
+    ]
+    assert (champion["kind"], champion["role"], champion["files_to_be_fetched"]) == (
+        "partner",
+        "egs",
+        len(files),
+    )
+    fetched = [one for one in told.hub.files("champion") if one.collected_at is not None]
+    assert champion["last_fetched"] == max(fetched, key=lambda one: one.collected_at or one.laid_out_at).name
+    assert champion["last_sequence"] == max(one.sequence for one in told.hub.files("champion"))
+    assert "meterhub explain champion --day" in desk.ask("explain", "champion").out
+    (cnp,) = desk.ask("explain", "cnp", "--json").json
+    (last,) = desk.ask("drops", "--edc", "cnp", "--limit", "1", "--json").json
+    assert (cnp["last_sent"], cnp["last_file"], cnp["last_came_at"]) == (
+        last["id"],
+        last["file"],
+        last["arrived_at"],
+    )
+    assert (cnp["sync"], cnp["loads_not_published"]) == ("S130904-cnp-1", 0)
+    assert desk.ask("explain", "cnp").out.startswith("cnp is CenterPoint Energy, an EDC: ")

@@ -165,7 +165,9 @@ def test_a_file_that_holds_no_single_public_key_is_refused(hub: Hub, tmp_path: P
     private = asyncssh.generate_private_key("ssh-ed25519")
     (tmp_path / "id").write_bytes(private.export_private_key("openssh"))
     assert "wanted: one public key" in hub.run("key", "add", "cnp", str(tmp_path / "id"), code=1)
-    assert "this is not a public key" in hub.run("key", "add", "cnp", "none.pub", code=1)
+    assert "none.pub is no public key, and no file is called so" in hub.run(
+        "key", "add", "cnp", "none.pub", code=1
+    )
 
 
 def test_a_partner_that_is_not_there_is_told_with_the_nearest(hub: Hub) -> None:

@@ -77,6 +77,10 @@ def test_the_page_says_what_query_and_status_say(desk: Desk, tmp_path: Path) -> 
         (str(row["version"]), str(row["blocks"]), str(row["estimated"])) for row in versions
     ]
     assert len(shown) == 3  # versions 1 and 2, and what is current of them
+    by_version = asked(
+        desk, "select sum(wh_total) / 1e6 as mwh from usage where usage_date = '2013-09-02' and version = 1"
+    )
+    assert float(shown[0][5]) == pytest.approx(by_version[0]["mwh"], abs=0.0005)
     assert (shown[-1][1], float(shown[-1][5])) == ("current", pytest.approx(current[0]["mwh"], abs=0.0005))
     given = asked(
         desk,
@@ -97,12 +101,14 @@ def test_the_page_says_what_query_and_status_say(desk: Desk, tmp_path: Path) -> 
 def test_the_page_names_each_file_that_was_refused_in_whole_or_in_part(
     desk: Desk, told: Told, tmp_path: Path
 ) -> None:
-    rows = made(desk, tmp_path).rows("Faults")
+    page = made(desk, tmp_path)
+    rows = page.rows("Faults")
     assert [(row[0], row[3]) for row in rows] == [
         (told.partial.id, told.partial.outcome),
         (told.refused.id, told.refused.outcome),
-        (told.twin.id, told.twin.outcome),
     ]
+    assert told.twin.outcome == "duplicate"  # which is no fault
+    assert "Files whose bytes had come before, and were not taken again: 1." in page.words()
     assert rows[0][4] == str(told.partial.faults_total)
 
 
@@ -196,7 +202,10 @@ def test_a_day_without_readings_that_are_due_has_a_page_that_says_so(
     hub.remove_partner("ppl")
     desk = Desk(hub, capsys, monkeypatch)
     send_sync(hub, {"1001": CHAMPION.duns})
-    assert "the deadline is to come; 0 of 1 blocks due are loaded" in made(desk, tmp_path).words()
+    words = made(desk, tmp_path).words()
+    assert "the deadline is to come; 0 of 1 blocks due are loaded" in words
+    assert "0 came so far; the deadline is Sep 3, 23:00:00 CDT." in words
+    assert "came by the deadline" not in words
     send(hub, Cut(account="1001", day=DAY))
     hub.at(local(CNP, date(2013, 9, 3), 23, 1))
     hub.sweep()

@@ -42,6 +42,8 @@ def test_what_is_parked_is_named_with_its_reason_and_what_to_run(
     (need,) = [need for need in status["needs"] if need["code"] == "parked"]
     assert need["partner"] == CNP.id
     assert need["run"] == f"meterhub retry {drop.id}"
+    assert need["then"] == [f'meterhub retry {drop.id} --refuse --why "WHAT ITS SENDER IS TOLD"']
+    assert status["tried_again"] == []
     assert f"{drop.id} failed 3 times and is parked: " in need["what"]
     assert "drops-wait" not in {need["code"] for need in status["needs"]}
     (listed,) = operator.asks(hub.home.root, hub.now, "drops", "--parked")
@@ -52,6 +54,27 @@ def test_what_is_parked_is_named_with_its_reason_and_what_to_run(
     assert {"about": drop.id, "outcome": "left alone, it has failed too often: meterhub status"} in swept[
         "drop"
     ]
+
+
+def test_what_failed_and_is_tried_again_is_shown_before_it_is_parked(hub: Hub, operator: Operator) -> None:
+    send_sync(hub, {"A": CHAMPION.duns})
+    (hub.home.lake / "usage").touch()
+    drop = hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
+    for times, words in ((1, "once"), (2, "2 times")):
+        hub.sweep()
+        (one,) = operator.asks(hub.home.root, hub.now, "status", code=3)["tried_again"]
+        assert (one["about"], one["partner"], one["stage"]) == (drop.id, CNP.id, "accepted")
+        assert (one["times"], one["last_at"]) == (times, hub.now.isoformat().replace("+00:00", "Z"))
+        said = " ".join(operator.reads(hub.home.root, hub.now, "status", code=3).split())
+        assert f"{drop.id}, accepted, failed {words}, and is tried again by the next sweep: " in said
+        (story,) = operator.asks(hub.home.root, hub.now, "explain", drop.id)
+        assert story["failed"].startswith(f"{words}, at ")
+        assert one["why"] in story["failed"]
+        assert story["failed"].endswith("the next sweep tries it again")
+    hub.sweep()
+    assert len(hub.failures()) == 3
+    (story,) = operator.asks(hub.home.root, hub.now, "explain", drop.id)
+    assert story["failed"].endswith(f"it is parked: meterhub retry {drop.id}")
 
 
 def test_a_retry_does_it_at_once_and_says_how_it_went(

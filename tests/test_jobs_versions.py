@@ -21,6 +21,7 @@ from jobs.clock import StandingClock
 from jobs.rules import versions
 from jobs.stores.ledger import loads
 from jobs_fixtures import CHAMPION, Cut, found, interval_name, lse, send, send_sync
+from look_fixtures import Desk
 from schemas import block
 from schemas.drop import Stage
 
@@ -333,3 +334,25 @@ def test_processes_that_sweep_one_home_at_once_load_each_drop_once(hub: Hub) -> 
     hub.sweep()
     last |= {reading[0]: reading[4][0] for reading in found(hub, CHAMPION.id)}
     assert last == {account: f"{row[2] / 1000:g}" for account, row in current.items()}
+
+
+def test_status_and_explain_tell_a_correction_that_was_outranked_apart(
+    hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send_sync(hub, {"A": CHAMPION.duns})
+    send(hub, Cut(account="A", day=DAY, stamp=stamp(5), wh=5))
+    send(hub, Cut(account="A", day=DAY, stamp=stamp(7), wh=7))
+    drop = send(hub, Cut(account="A", day=DAY, stamp=stamp(2), wh=2))
+    hub.sweep()
+    desk = Desk(hub, capsys, monkeypatch)
+    (cnp,) = [one for one in desk.ask("status", "--json").json["edcs"] if one["edc"] == CNP.id]
+    assert (cnp["first_versions"], cnp["replacing"], cnp["outranked"]) == (1, 1, 1)
+    assert "1 replacing, 1 outranked by a later stamp" in " ".join(desk.ask("status").out.split())
+    (listed,) = [one for one in desk.ask("drops", "--json").json if one["id"] == drop.id]
+    assert (listed["blocks_replacing"], listed["blocks_outranked"]) == (0, 1)
+    (story,) = desk.ask("explain", "A", "--edc", CNP.id, "--json").json
+    assert [(one["version"], one["current"], one["outranked"]) for one in story["versions"]] == [
+        (1, False, False), (2, True, False), (3, False, True),
+    ]  # fmt: skip
+    said = [one["outranked"] for one in story["timeline"] if "outranked" in one]
+    assert said == ["a version with a later stamp stood: this one is kept, and never counted"]

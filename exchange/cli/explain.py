@@ -11,10 +11,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from config.errors import RefusedError
-from config.partners import Partner
+from config.partners import Partner, Role
 from exchange.cli import opened, options, show, timeline
 from exchange.cli.options import Asked
-from exchange.stories import accounts, search, supplied
+from exchange.stories import accounts, partners, search, supplied
 from exchange.stories.accounts import Span
 from exchange.stories.fields import FIELDS
 from exchange.stories.story import Story
@@ -33,10 +33,11 @@ _LISTED = 50  # accounts of an EGS's day on a terminal, if nothing else is asked
     "meterhub explain 10443720000000001 --edc cnp --days 7",
     "meterhub explain 10443720000000001 --day 2013-09-02",
     "meterhub explain S130903-cnp-1 --json",
+    "meterhub explain cnp",
     "meterhub explain champion --day 2013-09-02",
     "meterhub explain champion --day 2013-09-02 --list --reason missing --json",
 )
-@click.argument("subject", metavar="DROP|FILE|ACCOUNT|EGS")
+@click.argument("subject", metavar="DROP|FILE|ACCOUNT|PARTNER")
 @click.option("--edc", metavar="ID", help="Only what concerns this EDC.")
 @click.option("--egs", metavar="ID", help="Of an outbound file: only the one of this EGS.")
 @click.option(
@@ -68,25 +69,29 @@ def command(
     asked: Asked, *, subject: str, edc: str | None, egs: str | None, days: int, day: datetime | None, each: bool,
     reasons: tuple[str, ...], after: str, limit: int | None, known_at: datetime | None,
 ) -> None:  # fmt: skip
-    """The whole story, with times, of a drop, a file that came or went, an account, or an EGS's day.
+    """The whole story, with times, of a drop, a file that came or went, an account, a partner, or an EGS's day.
 
     A sync or a publication can be asked for by its id, too. Of an account: who was of record by which sync, each
     version with the line of its file, who was given which and fetched it by which key from where. Of an EGS and a
     usage day: why each account is in what it was given, or is not. Exit code 1 if nothing is called so.
     """
     if not subject:
-        raise click.UsageError("say of what: a drop, a file, an account, an EGS")
+        raise click.UsageError("say of what: a drop, a file, an account, a partner")
     now = known_at or asked.clock()
     span = Span(days=days, day=day.date() if day else None)
     wanted = _Wanted(each=each, reasons=reasons, after=after, limit=limit)
     with opened.stores_of(asked, known_at) as stores:
         edcs = opened.edcs(stores, [edc] if edc else [])
-        supplier = next((one for one in stores.partners.current().egss if one.id == subject), None)
-        if supplier is not None:
-            _of_egs(asked, supplier, edcs, span.day, wanted, stores=stores, now=now)
+        partner = stores.partners.current().get(subject)
+        if partner is not None and partner.role is Role.EGS and (span.day is not None or wanted.asks):
+            _of_egs(asked, partner, edcs, span.day, wanted, stores=stores, now=now)
             return
         if wanted.asks:
             raise click.UsageError("--list, --reason, --after and --limit are of an EGS and a usage day")
+        if partner is not None:
+            story = partners.tell(partner, stores=stores, now=now)
+            asked.show([story.as_json()], *_shown(story))
+            return
         found = search.find(subject, edcs=edcs, egs=egs or "", span=span, stores=stores, now=now)
     first = [_several(found)] if len(found) > 1 else []
     parts = (part for one in found for part in _shown(one))

@@ -50,7 +50,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "drops": ("exchange.cli.drops", "What was uploaded, newest first, and what became of it."),
     "explain": (
         "exchange.cli.explain",
-        "The whole story, with times, of a drop, a file that came or went, an account, or an EGS's day.",
+        "The whole story, with times, of a drop, a file that came or went, an account, a partner, or an EGS's day.",
     ),
     "init": ("exchange.cli.init", "Make a hub's home: folders, settings and host keys."),
     "partner": ("exchange.cli.partner", "Who may log in, as what and with which keys."),

@@ -96,7 +96,7 @@ def add(
         name=name,
         duns=duns,
         zone=time_zone,
-        keys=[partner_files.key_line(one) for one in keys],
+        keys=[partner_files.public_key(one) for one in keys],
         allow_from=allow_from,
     )
     said = f"{login} may log in" if keys else f"{login} has no key yet"
@@ -152,7 +152,7 @@ def key_add(asked: Asked, login: str, public: str, expires: datetime | None, *, 
     home = asked.home
     until = expires.replace(tzinfo=UTC).date() if expires else None
     text = partner_file.with_key(
-        partner_files.text(home, login), partner_files.key_line(public), expires=until, of=_part(ca=ca)
+        partner_files.text(home, login), partner_files.public_key(public), expires=until, of=_part(ca=ca)
     )
     taken = partner_files.taken(text, login)
     new = [(taken.authorities if ca else taken.keys)[-1].fingerprint]

@@ -86,8 +86,17 @@ def _warnings(
             yield f"{held.fingerprint} expired on {held.expires}: nobody can log in with it"
 
 
+def public_key(found: str) -> str:
+    """The line of a public key, given so or in a file. Raises RefusedError for what is neither."""
+    line = key_line(found)
+    if " " not in line:
+        hint = "name a .pub file that there is, or give the line that is in one, in quotes"
+        raise RefusedError("key-refused", f"{found} is no public key, and no file is called so", hint)
+    return line
+
+
 def key_line(found: str) -> str:
-    """The key itself, where a file was named that holds it."""
+    """The words given, or those in the file that they name."""
     file = Path(found).expanduser()
     if " " in found.strip() or not file.is_file():
         return found

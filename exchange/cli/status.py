@@ -1,9 +1,10 @@
 """`meterhub status`: tonight at a glance, and what needs an operator."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 import click
 from rich.console import Group, RenderableType
@@ -64,6 +65,7 @@ def command(asked: Asked, *, day: datetime | None, watch: bool, known_at: dateti
             return looked, needs.needed(looked, stores=stores, stopped=server == "stopped"), server
 
         seen, needed, server = look()
+        again = needs.tried_again(stores)
         if watch:
             with Live(_shown(seen, needed, server), console=show.console(), auto_refresh=False) as live:
                 try:
@@ -79,10 +81,18 @@ def command(asked: Asked, *, day: datetime | None, watch: bool, known_at: dateti
                 "server": server,
                 "bans": [ban.as_json() for ban in banned],
                 "needs": [asdict(need) for need in needed],
+                "tried_again": again,
             }
             shut_out = f"Addresses banned: {len(banned)} (meterhub bans list)"
-            asked.show(answer, *([shut_out] if banned else []), _shown(seen, needed, server))
+            asked.show(answer, *([shut_out] if banned else []), *_again(again), _shown(seen, needed, server))
     return 3 if needed else 0
+
+
+def _again(again: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for one in again:
+        stage = f", {one['stage']}," if one["stage"] else ""
+        times = "once" if one["times"] == 1 else f"{one['times']} times"
+        yield f"{one['about']}{stage} failed {times}, and is tried again by the next sweep: {one['why']}"
 
 
 def _shown(seen: Tonight, needed: tuple[Need, ...], server: str) -> Group:
@@ -103,10 +113,10 @@ def _tables(seen: Tonight) -> Iterator[RenderableType]:
             "EGS,\ntonight",
             ">laid\nout",
             ">blocks\nin them",
-            ">collected\nof them",
+            ">of them\nfetched",
             ">taken\nback",
             ">not\nyet",
-            ">of other\nnights",
+            ">not yet,\nearlier",
             "the oldest\nsince (UTC)",
         )
         yield show.table(headings, (_egs(egs) for egs in seen.egss), tight=True)

@@ -43,16 +43,16 @@ def list_all(asked: Asked, *, only: tuple[str, ...]) -> None:
             one["edc"],
             one["as_of"],
             one["state"] + (", too old" if one["too_old"] else ""),
-            f"{one['parts_there']} of {one['parts']}",
+            f"{one['parts']}" if one["parts_there"] is None else f"{one['parts_there']} of {one['parts']}",
             f"{one['accounts']:,}" if one["accounts"] else "",
             f"{one['moved']:,}" if one["accounts"] else "",
-            one["in_force_at"],
+            show.minute(sync.in_force_at),
             one["why"],
         )
-        for one in answer
+        for one, sync in zip(answer, found, strict=True)
     ]
     table = show.table(
-        ("sync", "EDC", "as of", "state", "parts", ">accounts", ">moved", "in force since", "why"), rows
+        ("sync", "EDC", "as of", "state", "parts", ">accounts", ">moved", "in force since (UTC)", "why"), rows
     )
     asked.show(answer, table if rows else "No sync has come yet.")
 
@@ -83,7 +83,7 @@ def show_one(asked: Asked, *, sync_id: str) -> None:
     rows = [
         (number, given[number]["drop_id"], f"{given[number]['rows']:,}")
         if number in given
-        else (number, "not there yet", "")
+        else (number, "not known any more" if answer["parts_there"] is None else "not there yet", "")
         for number in range(1, one.parts + 1)
     ]
     readable: list[Any] = [
@@ -253,7 +253,8 @@ def _facts(one: Sync, there: int, asked: Asked, stores: Stores) -> dict[str, Any
         if key not in {"path", "sha256"}
     }
     return facts | {
-        "parts_there": there,
+        # Of a ledger that was made again, only the roster is known.
+        "parts_there": there if there or not one.path else None,
         "too_old": one.state == "in-force" and _is_stale(one, asked, stores),
     }
 

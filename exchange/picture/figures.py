@@ -24,7 +24,7 @@ from usage where usage_date = date '{day}' group by all order by edc, received_a
 
 _VERSIONS = """
 select edc, version, count(*) as blocks, count(*) filter (estimated > 0) as blocks_with_estimates,
-    sum(estimated)::bigint as estimated_intervals
+    sum(estimated)::bigint as estimated_intervals, sum(wh_total)::bigint as wh
 from usage where usage_date = date '{day}' group by all order by edc, version
 """
 
@@ -50,7 +50,7 @@ select partner as edc, name, id as drop_id, arrived_at, coalesce(outcome, stage)
     faults_total, list_sort(list_distinct([fault.code for fault in faults])) as codes
 from drops
 where arrived_at >= timestamptz '{since}' and arrived_at < timestamptz '{until}'
-    and (faults_total > 0 or stage in ('refused', 'duplicate'))
+    and (faults_total > 0 or stage = 'refused')
 order by edc, arrived_at, drop_id
 """
 

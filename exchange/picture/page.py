@@ -93,6 +93,8 @@ def _arrivals(figures: Figures) -> Iterator[str]:
         )
         before = sum(blocks for at, blocks in of_edc.arrived if at <= edc.deadline)
         says = f"{before:,} of {of_edc.total:,} came by the deadline, {_local(edc.deadline, zone)}"
+        if figures.at < edc.deadline:
+            says = f"{of_edc.total:,} came so far; the deadline is {_local(edc.deadline, zone)}"
         beyond = f"; {of_edc.beyond:,} came after what is drawn" if of_edc.beyond else ""
         yield f"<section><h3>{_who(figures, edc.edc)}</h3>{curve.drawn(of_edc, says=_text(says))}"
         yield f'<p class="note">{_text(says + beyond)}.</p></section>'
@@ -130,17 +132,15 @@ def _versions(figures: Figures) -> Iterator[str]:
     columns = ("EDC", "version", ">blocks", ">of them with estimates", ">estimated intervals", ">MWh")
     rows = []
     for edc in figures.seen.edcs:
-        rows += [_counted(row, str(row["version"]), "") for row in figures.of("versions", edc.edc)]
-        rows += [
-            _counted(row, "current", f"{row['wh'] / 1e6:,.3f}") for row in figures.of("current", edc.edc)
-        ]
+        rows += [_counted(row, str(row["version"])) for row in figures.of("versions", edc.edc)]
+        rows += [_counted(row, "current") for row in figures.of("current", edc.edc)]
     yield "<section><h2>Versions and estimates</h2>" + _table(columns, rows)
     yield '<p class="note">Current: of each account and channel the version that counts now.</p></section>'
 
 
-def _counted(row: Row, version: str, mwh: str) -> list[str]:
+def _counted(row: Row, version: str) -> list[str]:
     names = ("blocks", "blocks_with_estimates", "estimated_intervals")
-    return [_text(row["edc"]), version, *(_count(row[name]) for name in names), mwh]
+    return [_text(row["edc"]), version, *(_count(row[name]) for name in names), f"{row['wh'] / 1e6:,.3f}"]
 
 
 def _given(figures: Figures) -> Iterator[str]:
@@ -159,6 +159,8 @@ def _faults(figures: Figures) -> Iterator[str]:
     for edc in figures.seen.edcs:
         rows = figures.of("faulty", edc.edc)
         yield f"<h3>{_who(figures, edc.edc)}</h3>"
+        if edc.arrived.duplicates:
+            yield f"<p>Files whose bytes had come before, and were not taken again: {edc.arrived.duplicates:,}.</p>"
         if not rows:
             yield "<p>None: no file that came that night was refused, in whole or in part.</p>"
             continue

@@ -69,6 +69,7 @@ def tell(account: str, edc: Partner, *, span: Span, stores: Stores, now: datetim
     record = "nobody: no sync is in force"
     if sync is not None:
         record = of_record.said_of(account, sync, local_date(now, edc.zone), stores=stores).words
+    nothing = "" if versions or span.day is None else f" Of {span.day} no reading of it is loaded."
     older = len(there) - len(chosen) if span.day is None else 0
     facts = {
         "edc": edc.id,
@@ -89,7 +90,7 @@ def tell(account: str, edc: Partner, *, span: Span, stores: Stores, now: datetim
     return Story(
         kind="account",
         subject=account,
-        summary=f"{account} is an account of {edc.id}; of record for it is {record}.",
+        summary=f"{account} is an account of {edc.id}; of record for it is {record}.{nothing}",
         facts=facts,
         timeline=story.in_order(_timeline(ruled, versions, sent, carried, held)),
         sections=[section for section in sections if section.rows],

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from exchange.stories import story
 from exchange.stories.story import Moment, Section, Story
 from jobs.stores import layout
-from jobs.stores.ledger import events, loads, syncs, traces
+from jobs.stores.ledger import events, failures, loads, syncs, traces
+from jobs.stores.ledger.failures import Failure
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.opened import Stores
@@ -29,6 +30,7 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         carried = _carried(tx, lake_files, stores=stores)
         holds = traces.holds(tx, [file.id for file in lake_files])
         sync = syncs.get(tx, drop.sync_id) if drop.sync_id else None
+        failed = failures.of(tx, drop.id)
     timeline = _resumed(timeline)
     timeline += [moment for file, blocks in carried for moment in moments_of(file, blocks)]
     counts = (
@@ -49,6 +51,7 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         "stage": str(drop.stage),
         "outcome": str(drop.outcome) if drop.outcome else None,
         "means": LIFE[drop.stage].means,
+        "failed": None if failed is None else _failed(failed),
         "arrived_at": story.instant(drop.arrived_at),
         "ended_at": story.instant(drop.ended_at),
         "duplicate_of": drop.duplicate_of or None,
@@ -78,6 +81,15 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         timeline=story.in_order(timeline),
         sections=[section for section in sections if section.rows],
     )
+
+
+def _failed(failure: Failure) -> str:
+    """How often the next step has failed, why, and when it is tried again."""
+    times = "once" if failure.times == 1 else f"{failure.times} times"
+    then = "the next sweep tries it again"
+    if failure.parked_at is not None:
+        then = f"it is parked: meterhub retry {failure.about}"
+    return f"{times}, at {receipt.instant(failure.last_at)} the last time: {failure.why}; {then}"
 
 
 _RESUMED = "its sender went on with the upload: resumed"

@@ -35,7 +35,7 @@ class Section:
 class Story:
     """The whole story of one thing."""
 
-    kind: str  # drop | outbound-file | sync | publication | account | egs-day
+    kind: str  # drop | outbound-file | sync | publication | account | partner | egs-day
     subject: str
     summary: str  # one sentence
     facts: Mapping[str, Any]

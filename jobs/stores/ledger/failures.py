@@ -90,6 +90,17 @@ def parked(tx: Connection) -> list[Failure]:
     return [Failure(**row._asdict()) for row in tx.execute(query.order_by(_failure.c.parked_at))]
 
 
+def tried(tx: Connection) -> list[Failure]:
+    """What has failed, and is tried again by the next sweep: not yet as often as what is parked."""
+    query = select(*_COLUMNS).where(_failure.c.parked_at.is_(None) & (_failure.c.times < MOST))
+    return [Failure(**row._asdict()) for row in tx.execute(query.order_by(_failure.c.task))]
+
+
+def of(tx: Connection, about: str) -> Failure | None:
+    """What fails of a drop or sync, parked or not."""
+    return find(tx, f"drop:{about}") or find(tx, f"sync:{about}")
+
+
 def failing(tx: Connection) -> list[Failure]:
     """What is not parked, and has failed as often as what is."""
     query = select(*_COLUMNS).where(_failure.c.parked_at.is_(None) & (_failure.c.times >= MOST))

@@ -245,6 +245,13 @@ def listed(tx: Connection, *, egs: str = "") -> list[OutboundFile]:
     return _all(tx, _file.c.egs == egs if egs else true())
 
 
+def last_fetched(tx: Connection, egs: str) -> OutboundFile | None:
+    """The file that an EGS fetched whole last, for the first time; None if there is none."""
+    mine = select(*_COLUMNS).where((_file.c.egs == egs) & _file.c.collected_at.is_not(None))
+    row = tx.execute(mine.order_by(_file.c.collected_at.desc(), _file.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else _read(row)
+
+
 def given_of(tx: Connection, *, egs: str, edc: str, day: date) -> list[OutboundFile]:
     """The files that an EGS was given with blocks of an EDC's usage day, withdrawn ones among them, by sequence."""
     of_day = cast(_file.c.usage_days, String).contains(f'"{day.isoformat()}"')

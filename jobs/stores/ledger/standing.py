@@ -71,7 +71,7 @@ def held(tx: Connection, *, edc: str, day: date, reason: str) -> HeldBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Laid:
-    """What was laid out for an EGS: files and blocks. Each file is collected, taken back (collected before or
+    """What was laid out for an EGS: files, and the blocks in those that were not taken back. Each file is collected, taken back (collected before or
     not) or uncollected; `lying`: of those uncollected, the files whose time in outbound/ is not over.
     """
 
@@ -95,7 +95,7 @@ def laid_out(tx: Connection, *, edc: str, since: datetime, until: datetime) -> d
         select(
             _file.c.egs,
             func.count(),
-            func.sum(_file.c.blocks),
+            func.coalesce(func.sum(_file.c.blocks).filter(~taken_back), 0),
             func.count().filter(~taken_back & ~uncollected),
             func.count().filter(taken_back),
             func.count().filter((_file.c.state == "laid-out") & uncollected),
