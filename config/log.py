@@ -5,19 +5,25 @@ file is `meterhub.<UTC date>.jsonl`; several processes may write to it at once, 
 appending write.
 """
 
+import errno
 import json
 import logging
 import os
 import sys
 from pathlib import Path
 from threading import Lock
+from typing import TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from config.errors import OperatorError
 from config.home import Home
 from config.settings import Settings
 from schemas.event import EVENTS
+
+_OF_A_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_JSON = json.JSONEncoder(default=str, ensure_ascii=False)
 
 
 def configure(home: Home, settings: Settings, *, console: bool, strict: bool = False) -> None:
@@ -69,9 +75,21 @@ def _terminal() -> Processor:
         timestamp_key="at",
         pad_event_to=24,
         sort_keys=False,
-        # Not the one that shows every frame's variables: they hold customers' readings.
-        exception_formatter=structlog.dev.plain_traceback,
+        exception_formatter=_tell_of,
     )
+
+
+def _tell_of(stream: TextIO, found: ExcInfo) -> None:
+    """An error on a terminal: in a line where its words are for an operator, and where a disk says no. The file has
+    the traceback. Never with every frame's variables: they hold customers' readings.
+    """
+    error = found[1]
+    if isinstance(error, OperatorError):
+        stream.write(error.message)
+    elif isinstance(error, OSError) and error.errno in _OF_A_DISK:
+        stream.write(str(error))
+    else:
+        structlog.dev.plain_traceback(stream, found)
 
 
 class _DayFile:
@@ -88,7 +106,7 @@ class _DayFile:
         # A copy with the traceback as text: the terminal renders its own from the event itself.
         said = self._with_traceback(logger, method, dict(event))
         row = {"at": said.pop("at"), "level": said.pop("level"), "event": said.pop("event"), **said}
-        line = json.dumps(row, default=str, ensure_ascii=False) + "\n"
+        line = _JSON.encode(row) + "\n"
         try:
             self._append(line.encode(), row["at"][:10])
         except OSError as error:

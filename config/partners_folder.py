@@ -8,7 +8,7 @@ from threading import Lock
 import structlog
 
 from config import partners
-from config.partners import Partners
+from config.partners import Partner, Partners
 
 
 class PartnersFolder:
@@ -37,6 +37,22 @@ class PartnersFolder:
                 if not self._partners.mistakes:
                     structlog.get_logger().info("partners.read", partners=len(self._partners.by_id))
             return self._partners
+
+    def one(self, login: str) -> Partner | None:
+        """That partner as its file says now; the files of the others are not looked at, which takes long if there
+        are many.
+        """
+        with self._lock:
+            if self._partners.get(login) is not None and self._stands(f"{login}.toml"):
+                return self._partners.get(login)
+        return self.current().get(login)
+
+    def _stands(self, name: str) -> bool:
+        try:
+            found = (self._folder / name).stat()
+        except FileNotFoundError:
+            return False
+        return self._seen.get(name) == _mark(found)
 
     def _read(self) -> Partners:
         found = partners.texts(self._folder)
@@ -71,8 +87,8 @@ class PartnersFolder:
         for name in there.keys() - texts.keys():
             (self._keep / name).unlink(missing_ok=True)
 
-    def _look(self) -> tuple[tuple[str, int, int, int], ...]:
-        seen = []
+    def _look(self) -> dict[str, tuple[int, int, int]]:
+        seen = {}
         for entry in self._entries():
             if not partners.is_file(entry.name):
                 continue
@@ -80,13 +96,18 @@ class PartnersFolder:
                 stat = entry.stat()
             except FileNotFoundError:  # taken away since it was listed: the next look does not list it
                 continue
-            seen.append((entry.name, stat.st_mtime_ns, stat.st_size, stat.st_ino))
-        return tuple(sorted(seen))
+            seen[entry.name] = _mark(stat)
+        return seen
 
     def _entries(self) -> "list[os.DirEntry[str]]":
-        """This is asked for each file that is opened: paths would take twice as long."""
+        """Paths would take twice as long."""
         try:
             with os.scandir(self._folder) as entries:
                 return list(entries)
         except FileNotFoundError:  # no partner yet
             return []
+
+
+def _mark(found: os.stat_result) -> tuple[int, int, int]:
+    """What is another when the file is."""
+    return found.st_mtime_ns, found.st_size, found.st_ino

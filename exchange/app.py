@@ -58,7 +58,7 @@ class Counter:
         return self._clock()
 
     def partner(self, login: str) -> Partner | None:
-        found = self._stores.partners.current().get(login)
+        found = self._stores.partners.one(login)
         return None if found is None or found.disabled else found
 
     def visited(self, visits: Sequence[Visit], turned: Sequence[TurnedAway]) -> None:

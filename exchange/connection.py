@@ -11,13 +11,13 @@ from typing import Any, Protocol, cast
 
 import asyncssh
 
-from exchange import algorithms, certificates
+from exchange import algorithms, certificates, wire
 from exchange.algorithms import Spoken
+from exchange.wire import Wire
 
 _IGNORE = 2  # RFC 4253, section 11.2
 _BUFFER = 256 * 1024  # bytes of answers that may wait for the network before a session is held back
 PARTING = 5.0  # seconds that a client has to hear why it is sent away; most are gone at once
-_PIECE = 48 * 1024  # bytes: the longest packets of most clients are 32 KiB and a little more
 _ON = ctypes.c_int(1)
 # The event loop's socket makes a new object for each option that is set. This one holds on to the interpreter.
 _setsockopt = ctypes.PyDLL(None).setsockopt
@@ -58,7 +58,7 @@ class Parting:
             asyncio.get_running_loop().call_later(PARTING, self._transport.abort)
 
 
-class Connection(asyncssh.SSHServerConnection):
+class Connection(Wire):
     """The library's connection; counts tries, takes no SHA-1 signature, pushes back, and parts gently."""
 
     login: Login
@@ -72,17 +72,17 @@ class Connection(asyncssh.SSHServerConnection):
         self.gone = asyncio.Event()
         super().connection_made(cast(asyncio.Transport, self._parting))
 
+    @property
+    def is_over(self) -> bool:
+        return self._parting.is_over
+
     def connection_lost(self, exc: Exception | None = None) -> None:
         super().connection_lost(exc)  # which calls this itself, too, to end a connection
         if self.network.is_closing():
             self.gone.set()
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
-        # The library moves all that it has not read yet twice for each packet: it is given little at a time.
-        for at in range(0, len(data), _PIECE):
-            if self._parting.is_over:
-                return
-            super().data_received(data[at : at + _PIECE], datatype)
+        super().data_received(data, datatype)
         # Clients that hold back small packets until the last is acknowledged (ssh2 of npm) would else wait
         # 40 ms for each request. The system forgets it again and again. Where it cannot be had, nothing is lost.
         if not self.network.is_closing():
@@ -160,6 +160,7 @@ class Connection(asyncssh.SSHServerConnection):
 
 def require_hooks() -> None:
     """Raise RuntimeError if the library is not the one that `Connection` was written against."""
+    wire.require_hooks()
     wanted = {
         "_validate_client_certificate": ["self", "username", "key_data"],
         "_login_timer_callback": ["self"],

@@ -102,6 +102,20 @@ def place(role: Role, path: bytes) -> Place:
     return Place(folder=folder, name=parts[1].decode("ascii", "replace") if len(parts) == 2 else "")
 
 
+def leads_into_a_folder(role: Role, path: bytes) -> bool:
+    """Whether `path` is one of the role's folders, or something in one."""
+    first = canonical(path).split(b"/")[1]
+    return not first or first in {folder.name.encode() for folder in FOLDERS[role]}
+
+
+def nowhere(role: Role) -> Refusal:
+    """What is said to a partner that would put a file where there is no folder for it."""
+    into = [folder.name for folder in FOLDERS[role] if folder.uploads and not folder.closed]
+    if not into:
+        return Refusal(Code.PERMISSION_DENIED, "there is nothing here that this login can upload into")
+    return Refusal(Code.PERMISSION_DENIED, f"files go into {into[0]}/, as in: put FILE {into[0]}/")
+
+
 def is_agreed(name: str) -> bool:
     """Whether a finished upload of that name is a drop, not a file that waits for its rename."""
     return isinstance(file_name.parse(name), file_name.FileName)

@@ -135,9 +135,11 @@ class Operations:
     # ── Handles ──────────────────────────────────────────────────────────────────────────────────
 
     async def open(self, request: int, fields: Fields) -> bytes:
-        place = self._place(fields)
+        path = _path(fields)
         flags = Flag(fields.u32())
-        folder, name = place.file()
+        if flags & _WRITES and not namespace.leads_into_a_folder(self._role, path):
+            raise namespace.nowhere(self._role)
+        folder, name = namespace.place(self._role, path).file()
         if flags & _WRITES:
             handle = await self._handles.open_upload(folder, name, flags)
         else:

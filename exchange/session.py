@@ -22,12 +22,14 @@ from exchange.keys import Proof
 from exchange.operations import EXTENSIONS, Operations
 from exchange.sftp_v3 import Kind, Malformed, Packets
 from exchange.shared import Shared
+from exchange.wire import Channel
 from schemas.visit import Habit
 
 _HELD = 1 << 20  # bytes of requests that wait in a session before the client is held back
 _LET_ON = _HELD // 4
 _TURN = 0.02  # seconds after which a busy session lets the others have a go
 _TOGETHER = 16 * 1024  # bytes of answers that are sent at once
+_SOON = 0.002  # seconds for which answers are held back while the next request is coming
 _BLINK = 0.1  # seconds after which a session that is made to wait sees whether it is over
 _WORDS = 16 * 1024  # bytes of refusals that one session writes to the client's terminal
 _LEAST_MESSAGE = 1024  # bytes a client must take in one SSH message, or one answer would be thousands
@@ -76,8 +78,9 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         self._words_left = _WORDS
         self._answers: list[bytes] = []  # that are not sent yet
         self._answered = 0  # bytes of them
+        self._soon: asyncio.TimerHandle | None = None  # when they are, though there may be more
         self._at_once = shared.sessions[partner.id] + 1  # sessions of the partner's, this one among them
-        self._channel: asyncssh.SSHServerChannel[bytes]
+        self._channel: Channel
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -87,6 +90,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
     # ── What the library calls ───────────────────────────────────────────────────────────────────
 
     def connection_made(self, chan: "asyncssh.SSHServerChannel[bytes]") -> None:
+        assert isinstance(chan, Channel)
         self._channel = chan
         if chan._send_pktsize < _LEAST_MESSAGE:  # noqa: SLF001 - told by no public name; tested
             chan.abort()
@@ -227,7 +231,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         while not self._over:
             packet = self._packets.take()
             if packet is None:
-                self._flush()
+                self._flush_by_and_by()
             if self._held and (packet is None or self._packets.size < _LET_ON):
                 self._held = False
                 self._wake.clear()
@@ -262,19 +266,27 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         if self._answered >= _TOGETHER:
             self._flush()
 
+    def _flush_by_and_by(self) -> None:
+        """Nothing more can be answered now. Who is in the middle of a request hardly waits for the answer before."""
+        if not self._packets.size or not self._answers:
+            self._flush()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(_SOON, self._flush)
+
     def _flush(self) -> None:
-        if self._answers and not self._channel.is_closing():
-            self._channel.write(b"".join(self._answers))
-        self._answers.clear()
-        self._answered = 0
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        if self._answers:
+            self._channel.send(self._answers)
+            self._answers, self._answered = [], 0
 
     def _say(self, words: str) -> None:
         """Write a refusal's words to the terminal, for OpenSSH: its client shows a code only."""
         line = f"meterhub: {words}\n".encode()
         if "OpenSSH" in self._link.client_version and len(line) <= self._words_left:
             self._words_left -= len(line)
-            if not self._channel.is_closing():
-                self._channel.write(line, _STDERR)
+            self._channel.send([line], _STDERR)
 
     def _sftp_only(self) -> bool:
         self._say("this is an SFTP server: no shell, no commands, no old scp (use sftp, or scp -s)")

@@ -82,7 +82,7 @@ class SmallDesk:
         return self.began + timedelta(days=self.days_on)
 
     def partner(self, login: str) -> Partner | None:
-        found = self.partners.current().get(login)
+        found = self.partners.one(login)
         return None if found is None or found.disabled else found
 
     def excepted(self) -> list[Partner]:
@@ -280,9 +280,12 @@ class Door:
     # ── Clients ──────────────────────────────────────────────────────────────────────────────────
 
     @contextmanager
-    def transport(self, login: str, key_of: str = "") -> Iterator[paramiko.Transport]:
+    def transport(
+        self, login: str, key_of: str = "", ciphers: Sequence[str] = ("aes128-gcm@openssh.com",)
+    ) -> Iterator[paramiko.Transport]:
         """A connection of paramiko's, logged in."""
         transport = patient(paramiko.Transport(("127.0.0.1", self.port)))
+        transport.get_security_options().ciphers = ciphers
         try:
             key = paramiko.Ed25519Key.from_private_key_file(str(self.key_files[key_of or login]))
             transport.connect(username=login, pkey=key)

@@ -1,5 +1,6 @@
 """The log: an event a line, whole lines whoever writes, and nothing in it that is nobody's business."""
 
+import errno
 import json
 import logging
 import multiprocessing
@@ -13,6 +14,7 @@ import pytest
 import structlog
 
 from config import log
+from config.errors import OperatorError
 from config.home import Home
 from config.settings import Level, Log, Settings
 from hub_fixtures import PATIENCE
@@ -106,6 +108,13 @@ def test_what_libraries_warn_of_is_an_event_too_and_said_once(home: Home) -> Non
     )
 
 
+def _fail_with(error: Exception) -> None:
+    try:
+        {}["what came before"]
+    except KeyError as before:
+        raise error from before
+
+
 def _break_with(name: str) -> None:
     account = name.upper()
     raise RuntimeError(f"it broke at a name of {len(account)} letters")
@@ -122,6 +131,29 @@ def test_a_traceback_shows_where_but_no_values(home: Home, capsys: pytest.Captur
         assert "in _break_with" in told
         assert "it broke at a name of" in told
         assert home.root.name.upper() not in told
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/srv/state/staging/x"),
+        OperatorError("ledger-unreachable", "the ledger cannot be used: database or disk is full"),
+    ],
+)
+def test_a_full_disk_is_a_line_on_a_terminal_and_a_traceback_in_the_file(
+    home: Home, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    log.configure(home, Settings(), console=True)
+    try:
+        _fail_with(error)
+    except (OSError, OperatorError):
+        structlog.get_logger().exception("work.failed", task="sweep")
+    shown = capsys.readouterr().err
+    assert str(error) in shown
+    assert "Traceback" not in shown
+    assert "what came before" not in shown
+    (event,) = _events(home)
+    assert event["exception"].count("Traceback") == 2
 
 
 def test_a_terminal_is_shown_readable_lines_and_standard_output_stays_clean(

@@ -240,6 +240,23 @@ def test_a_change_is_seen_at_the_next_look(home: Home) -> None:
     assert [event["event"] for event in _events(home)] == ["partners.read"] * 3
 
 
+def test_of_one_partner_that_is_asked_for_a_change_is_seen_at_once_too(home: Home) -> None:
+    folder = PartnersFolder(home.partners)
+    assert folder.one("prairie") is None
+    file = home.partners / "prairie.toml"
+    file.write_text(PRAIRIE)
+    first = folder.one("prairie")
+    assert first is not None
+    assert folder.one("prairie") is first
+    file.write_text(PRAIRIE.replace("Prairie", "Gulf"))
+    os.utime(file, ns=(1, 1))
+    second = folder.one("prairie")
+    assert second is not None
+    assert (first.name, second.name) == ("Prairie Power", "Gulf Power")
+    file.unlink()
+    assert folder.one("prairie") is None
+
+
 def test_a_broken_edit_leaves_everything_as_it_was_and_is_told_once(home: Home) -> None:
     file = home.partners / "prairie.toml"
     file.write_text(PRAIRIE)

@@ -383,12 +383,12 @@ def test_links_folders_and_copies_are_refused_and_nothing_changes(inbound: Path,
         ("inbound/" + "x" * 256, FAILURE),
         ("inbound", FAILURE),
         ("inbound/a/b", MISSING),
-        ("a.tmp", MISSING),
-        ("/onc/inbound/a.tmp", MISSING),
-        ("inbound/../../onc/inbound/a.tmp", MISSING),
+        ("a.tmp", DENIED),
+        ("/onc/inbound/a.tmp", DENIED),
+        ("inbound/../../onc/inbound/a.tmp", DENIED),
         ("receipts/a.json", DENIED),
         ("reports/a.json", DENIED),
-        ("outbound/a", MISSING),
+        ("outbound/a", DENIED),
     ],
 )
 def test_an_upload_anywhere_else_is_refused_in_words(door: Door, raw: Raw, path: str, code: int) -> None:
@@ -397,6 +397,17 @@ def test_an_upload_anywhere_else_is_refused_in_words(door: Door, raw: Raw, path:
     assert words
     assert str(door.home) not in words
     assert not [file for file in door.desk.root.rglob("*") if file.is_file()]
+
+
+def test_who_puts_a_file_where_no_folder_is_is_told_where_it_goes(door: Door) -> None:
+    wanted = "files go into inbound/, as in: put FILE inbound/"
+    with door.raw("cnp") as raw:
+        assert raw.opens(f"/{AGREED}", PUT) == (DENIED, wanted)
+        assert raw.opens(f"in/{AGREED}", PUT) == (DENIED, wanted)
+    with door.raw("acme") as raw:
+        assert raw.opens("/a.csv", PUT) == (DENIED, "there is nothing here that this login can upload into")
+    (door.home / AGREED).write_bytes(b"here")
+    assert wanted in door.sftp("cnp", f"put {AGREED}", check=False).stderr
 
 
 def test_requests_take_no_uploads_yet_and_say_so(door: Door) -> None:

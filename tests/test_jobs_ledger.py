@@ -7,6 +7,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,17 @@ def test_a_stage_is_changed_by_a_move_only(hub: Hub) -> None:
     drop = hub.arrive(CNP.id, interval_name(hub), b"")
     with pytest.raises(ValueError, match="by move"), hub.stores.ledger.write() as tx:
         drops.note(tx, drop.id, stage="loaded")
+
+
+def test_the_hundred_thousandth_drop_of_a_day_and_the_next_have_numbers_of_their_own(hub: Hub) -> None:
+    with hub.stores.ledger.write() as tx:
+        first = drops.begin(tx, partner=CNP.id, name="a", stage=Stage.ARRIVED, at=hub.now, size=0)
+        drops.put(tx, replace(first, id=f"{first.id[:-5]}99999", name="b"))
+        ids = [
+            drops.begin(tx, partner=CNP.id, name=name, stage=Stage.ARRIVED, at=hub.now, size=0).id
+            for name in ("c", "d", "e")
+        ]
+    assert [one.rpartition("-")[2] for one in (first.id, *ids)] == ["00001", "100000", "100001", "100002"]
 
 
 def test_who_was_quicker_is_not_overruled(hub: Hub) -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from config import partners
@@ -223,6 +224,21 @@ def test_a_lake_file_of_an_attempt_that_was_cut_off_is_removed_when_the_drop_is_
     assert hub.drop(drop.id).stage is Stage.LOADED
     proof = _proof(hub)
     assert (left.exists(), proof.findings, proof.unfinished) == (False, (), ())
+
+
+def test_a_partners_file_that_a_command_changed_is_noted_before_the_next_sweep(
+    hub: Hub, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.sweep()
+    desk = Desk(hub, capsys, monkeypatch)
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key("openssh").decode()
+    assert desk.ask("partner", "key", "add", "cnp", key).code == 0
+    assert desk.ask("partner", "disable", "champion").code == 0
+    assert desk.ask("verify", "--json").json["findings"] == []
+    file = hub.home.partners / "cnp.toml"
+    file.write_text(file.read_text() + "# by hand\n")
+    said = desk.ask("verify", "--json")
+    assert [one["where"] for one in said.json["findings"]] == ["config/partners/cnp.toml"]
 
 
 def test_a_ledger_that_is_gone_is_named_and_none_is_made(desk: Desk) -> None:

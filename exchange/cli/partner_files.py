@@ -2,18 +2,21 @@
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from config import partners
+from config import log, partners
 from config.authorized_key import AuthorizedKey
-from config.errors import PartnerError, RefusedError
+from config.errors import OperatorError, PartnerError, RefusedError
 from config.home import Home
 from config.partners import Partner, Role
 from exchange.cli import options
 from exchange.cli.options import Asked
+from jobs.steps import seal
 from jobs.stores import files
+from jobs.stores.opened import Stores
 
 
 def path(home: Home, login: str) -> Path:
@@ -63,11 +66,26 @@ def keep(asked: Asked, home: Home, login: str, text: str, *, said: str, new: Col
     except PartnerError as error:
         raise RefusedError(error.code, error.message) from error
     files.write(path(home, login), text.encode())
+    _note(asked, home)
     warnings = list(_warnings(kept, others, new, today=asked.clock().date()))
     answer = facts(kept)
     asked.show({**answer, "warnings": warnings} if new else answer, f"{said}. ({path(home, login)})")
     options.warn(() if asked.json else warnings)
     options.tell_mistakes(partners.known(home))
+
+
+def _note(asked: Asked, home: Home) -> None:
+    """Bind the changed file to the chain of events at once: `meterhub verify` asks for it before the next sweep does.
+    Of a home that was never served there is nothing to verify.
+    """
+    try:
+        if not home.ledger_file.exists() and not asked.settings.database_url:
+            return
+        log.configure(home, asked.settings, console=False)
+        with closing(Stores.open(home, asked.settings)) as stores:
+            seal.note(stores=stores, now=asked.clock())
+    except OperatorError as error:  # the next sweep takes note of it
+        options.warn([f"the change is made, and not noted yet: {error.message}"])
 
 
 def _warnings(

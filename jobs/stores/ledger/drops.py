@@ -22,22 +22,17 @@ _GET = select(_drop).where(_drop.c.id == bindparam("of"))
 _IN_INBOUND = select(_drop).where(
     (_drop.c.partner == bindparam("of")) & (_drop.c.name == bindparam("named")) & _drop.c.in_inbound
 )
-_LAST = (
-    select(_drop.c.id)
-    .where(_drop.c.id.between(bindparam("low"), bindparam("high")))
-    .order_by(func.length(_drop.c.id).desc(), _drop.c.id.desc())
-    .limit(1)
-)
+_OF_A_DAY = select(_drop.c.id).where(_drop.c.id.between(bindparam("low"), bindparam("high"))).limit(1)
+_LAST = _OF_A_DAY.order_by(_drop.c.id.desc())
+_LAST_OF_MANY = _OF_A_DAY.order_by(func.length(_drop.c.id).desc(), _drop.c.id.desc())
+_FULL = 99_999
 _UPDATE = update(_drop).where(_drop.c.id == bindparam("of"))
 
 
 def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime, size: int) -> Drop:
     """A new drop, whose file lies in the sender's inbound/."""
-    day = ids.drop_day(at)
-    last = tx.execute(_LAST, {"low": day, "high": day + "~"}).scalar_one_or_none()
-    number = 1 if last is None else int(last.removeprefix(day)) + 1
     drop = Drop(
-        id=ids.drop(at, number),
+        id=ids.drop(at, _last_number(tx, ids.drop_day(at)) + 1),
         partner=partner,
         name=name,
         stage=stage,
@@ -48,6 +43,19 @@ def begin(tx: Connection, *, partner: str, name: str, stage: Stage, at: datetime
     put(tx, drop)
     events.record(tx, f"drop.{stage}", at=at, about=drop.id, partner=partner, name=name, bytes=size)
     return drop
+
+
+def _last_number(tx: Connection, day: str) -> int:
+    """The highest number of a day's drops; 0 when there is none. Numbers have five digits, until there are more:
+    only then all of the day's are looked at.
+    """
+    among = {"low": day, "high": day + "~"}
+    last = tx.execute(_LAST, among).scalar_one_or_none()
+    if last is None:
+        return 0
+    if int(last.removeprefix(day)) >= _FULL:
+        last = tx.execute(_LAST_OF_MANY, among).scalar_one()
+    return int(last.removeprefix(day))
 
 
 def put(tx: Connection, drop: Drop) -> None:
