@@ -93,6 +93,10 @@ def test_nothing_is_shown_until_a_sync_is_approved_and_then_to_each_what_is_its_
     assert all(accounts_found(hub, egs.id) == [] for egs in EGSS)
     proof = desk.ask("verify", "--json")
     assert proof.json["findings"] == []
+    listed = {one["id"]: one for one in desk.ask("sync", "list", "--json").json}
+    assert listed["S130904-cnp-1"]["parts_there"] is None  # which came is not known any more
+    assert " of 1" not in desk.ask("sync", "list").out
+    assert "not known any more" in desk.ask("sync", "show", "S130904-cnp-1").out
     assert desk.ask("sync", "approve", "S130904-cnp-1", "--yes").code == 0
     hub.on(minutes=15)
     hub.sweep()

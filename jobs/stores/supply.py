@@ -47,10 +47,7 @@ REASONS: dict[str, tuple[bool, str]] = {
     "waiting": (False, "of record; loaded, not published yet"),
     "held": (False, "of record; held back still"),
     "given-up": (False, "of record; held back, and given up"),
-    "unfetched": (
-        False,
-        "of record; the one before did not fetch it, and it is of days before this one's start",
-    ),
+    "unfetched": (False, "of days before its start; not fetched by who had it"),
     "before-switch": (False, "of record now, not when this was published"),
     "rewrite-due": (False, "of record; its file is to be written again"),
     "unexplained": (False, "of record, and nothing says why: run verify"),
