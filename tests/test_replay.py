@@ -3,9 +3,11 @@
 import gzip
 import hashlib
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from config.home import Home
-from hub_fixtures import CNP, LONG, Hub
+from hub_fixtures import CNP, LONG, PATIENCE, Hub
+from interruption_fixtures import FORKS, act
+from jobs.stores import mishaps
 from jobs.stores.outbound import read_contents
-from jobs_fixtures import CHAMPION, Cut, interval_name, lse, send, send_sync
+from jobs_fixtures import BLUEBONNET, CHAMPION, Cut, interval_name, lse, send, send_sync
 from look_fixtures import Desk
 from replay_fixtures import AUTUMN, SPRING, a_night, again, differences, killed_in_the_middle, morning_of
 from schemas.receipt import manifest_name
@@ -286,6 +290,34 @@ def test_a_usage_day_is_replayed_with_all_its_versions_whenever_they_came(
         "differences"
     ]
     assert found["what"] == "lake"
+
+
+@pytest.mark.parametrize("moment", ["rename:outbound=die@1", "rename:outbound=die@2", "rename:outbound=die@3",
+                                    "commit:publication.laid_out=die@1"])  # fmt: skip
+def test_a_publication_that_was_cut_off_while_its_files_appeared_is_replayed_as_it_was_finished(
+    tmp_path: Path, moment: str
+) -> None:
+    hub = Hub(Home(tmp_path / "hub"), morning_of(SPRING + timedelta(days=1)), SETTINGS)
+    send_sync(hub, {"100": CHAMPION.duns, "101": BLUEBONNET.duns}, as_of=SPRING + timedelta(days=1))
+    send(hub, *(Cut(account=one, day=SPRING) for one in ("100", "101")))
+    hub.on(minutes=5)
+    hub.close()
+    child = FORKS.Process(
+        target=act, args=(hub.home.root, hub.now, partial(_published_and_killed, moment), 0)
+    )
+    child.start()
+    child.join(PATIENCE)
+    assert child.exitcode == -signal.SIGKILL
+    taken_up = Hub(Home(hub.home.root), hub.now + timedelta(minutes=15), fresh=False)
+    taken_up.restart()
+    taken_up.sweep()
+    assert differences(taken_up, SPRING) == []
+    taken_up.close()
+
+
+def _published_and_killed(moment: str, hub: Hub) -> None:
+    mishaps.begin(moment)
+    hub.sweep()
 
 
 def test_a_load_that_brought_no_new_blocks_is_replayed_as_any(tmp_path: Path) -> None:

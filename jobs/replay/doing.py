@@ -25,10 +25,11 @@ from jobs.replay.acts import (
 from jobs.replay.scratch import CutOffError, Place, ScratchLedger
 from jobs.steps import collect, deadline, publish, sync
 from jobs.stores import layout
-from jobs.stores.ledger import syncs
+from jobs.stores.ledger import outbox, syncs
 from jobs.stores.ledger.history import Wanted
 from jobs.stores.opened import Stores
 from schemas import tables
+from schemas.receipt import manifest_name
 
 
 class World:
@@ -107,7 +108,27 @@ def _(act: Publish, world: World) -> None:
 @do.register
 def _(act: Finish, world: World) -> None:
     with world.opened() as stores:
+        _hide_what_had_not_appeared(world, stores)
         layout.finish(world.edc, stores=stores, now=act.at)
+
+
+def _hide_what_had_not_appeared(world: World, stores: Stores) -> None:
+    """A publication that was cut off had let none, some or all of its files appear, each behind its manifest; when it
+    was done again, all. Which it was is told by the manifests as they were recorded: they say when they were laid.
+    """
+    event = tables.event
+    with stores.ledger.read() as tx:
+        unfinished = outbox.unfinished(tx, world.edc)
+        waiting = [file for one in unfinished for file in outbox.of_publication(tx, one)]
+    for file in waiting:
+        mine = (
+            (event.c.name == "manifest.laid") & (event.c.partner == file.egs) & (event.c.about == file.name)
+        )
+        with world.real.ledger.read() as tx:
+            said = tx.execute(select(event.c.details).where(mine).order_by(event.c.id).limit(1)).scalar()
+        lies = stores.mailboxes.lies(file.egs, "outbound", manifest_name(file.name))
+        if said is not None and lies is not None and lies.sha256 != said["sha256"]:
+            layout.hide(file, stores=stores)
 
 
 @do.register

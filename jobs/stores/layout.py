@@ -91,6 +91,11 @@ def place(file: OutboundFile, *, stores: Stores) -> Path:
     return stores.mailboxes.folder(file.egs, "outbound") / file.name
 
 
+def hide(file: OutboundFile, *, stores: Stores) -> None:
+    """Let a file that has appeared wait again as if it had not, for a replay."""
+    files.appear(place(file, stores=stores), _made(file, stores=stores, ending="lse.gz"))
+
+
 def contents_path(file: OutboundFile, *, stores: Stores) -> Path:
     """Where it stands which blocks the file holds (jobs.stores.outbound.CONTENTS)."""
     return stores.home.state / file.contents
