@@ -127,9 +127,10 @@ def _family(pid: int) -> list[int]:
     """A process and all it has started; threads and processes come and go meanwhile."""
     found = [pid]
     for one in found:
-        for task in Path(f"/proc/{one}/task").glob("*/children"):
-            with suppress(FileNotFoundError, ProcessLookupError):
-                found += [int(child) for child in task.read_text().split()]
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for task in list(Path(f"/proc/{one}/task").glob("*/children")):
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    found += [int(child) for child in task.read_text().split()]
     return found
 
 
