@@ -279,6 +279,16 @@ def test_nothing_but_sftp_is_served(door: Door) -> None:
                 transport.open_channel(kind, ("127.0.0.1", 22), ("127.0.0.1", 1), timeout=SECONDS)
 
 
+@pytest.mark.parametrize(
+    ("banner", "told"), [("Night hub of the north", b"Night hub of the north\r\n"), ("", None)]
+)
+def test_a_login_is_greeted_with_the_hubs_banner_if_there_is_one(
+    tmp_path: Path, banner: str, told: bytes | None
+) -> None:
+    with open_door(tmp_path, banner=banner) as door, door.transport("cnp") as transport:
+        assert transport.get_banner() == told
+
+
 def test_ssh_is_told_that_this_is_an_sftp_server(door: Door) -> None:
     options = door.openssh_options("cnp", "ForwardAgent=yes")
     command = ["ssh", *options, "-T", "-p", str(door.port), "cnp@127.0.0.1", "id"]
