@@ -191,18 +191,18 @@ def _parted(groups: list[int]) -> list[list[int]]:
 def _rows_of(
     file: pq.ParquetFile, groups: list[int], *, columns: Sequence[str], accounts: pa.Array
 ) -> pa.Table:
-    """Columns of the rows of these accounts. Of row groups that hold none of them, only accounts are read."""
+    """Columns of the rows of these accounts. Of row groups that hold none of them, only accounts are read; of the
+    others all the rest, one after the other, so that no more than one is held of what is not wanted.
+    """
     named = file.read_row_groups(groups, columns=["account"], use_threads=False)
     wanted = pc.is_in(named["account"], value_set=accounts).to_numpy().astype(np.bool_)
-    lengths = [file.metadata.row_group(number).num_rows for number in groups]
-    held = np.array(
-        [part.any() for part in np.split(wanted, np.cumsum(lengths, dtype=np.int64))[:-1]], np.bool_
-    )
     found = named.filter(pa.array(wanted))
     others = [name for name in columns if name != "account"]
     if not others:
         return found
-    holding = [number for number, holds in zip(groups, held, strict=True) if holds]
-    rows = file.read_row_groups(holding, columns=others, use_threads=False)
-    rows = rows.filter(pa.array(wanted[np.repeat(held, lengths)]))
-    return rows.append_column(found.schema.field(0), found["account"]).select(list(columns))
+    ends = np.cumsum([file.metadata.row_group(number).num_rows for number in groups], dtype=np.int64)
+    rows = [file.read_row_groups([], columns=others)]
+    for number, here in zip(groups, np.split(wanted, ends)[:-1], strict=True):
+        if here.any():
+            rows.append(file.read_row_group(number, columns=others, use_threads=False).filter(pa.array(here)))
+    return pa.concat_tables(rows).append_column(found.schema.field(0), found["account"]).select(list(columns))
