@@ -14,10 +14,11 @@ from sqlalchemy import Connection
 
 from config.partners import Partner
 from jobs.rules import ownership
+from jobs.stores import due_blocks
 from jobs.stores.ledger import drops, holds, loads, outbox, runs, standing, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
-from jobs.stores.rosters import Roster, loaded_of_due
+from jobs.stores.rosters import Roster
 from schemas import receipt, usage_day
 from schemas.drop import UNDER_WAY, Drop, Stage
 from schemas.usage_day import UsageDay, local_date
@@ -184,8 +185,8 @@ def _of_edc(
 def _loaded(edc: Partner, day: date, sync: Sync, tx: Connection, *, stores: Stores) -> int:
     """How many of the blocks that a sync says are due are loaded, as a verdict at this moment would count."""
     files = loads.on_day(tx, edc=edc.id, day=day)
-    paths = [stores.lake.root / file.path for file in files if file.kind == "usage" and file.first_versions]
-    return loaded_of_due(Roster(stores.lake, sync.path), paths)
+    first = [file for file in files if file.kind == "usage" and file.first_versions]
+    return due_blocks.loaded(Roster(stores.lake, sync.path), first, lake=stores.lake)
 
 
 def _of_egss(known: list[str], edcs: list[OfEdc], tx: Connection) -> Iterator[OfEgs]:

@@ -10,17 +10,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.rules import due, moves
 from jobs.rules.moves import Moves
-from jobs.stores import sync_parts
+from jobs.stores import due_blocks, sync_parts
 from jobs.stores.lake import Lake
+from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.rosters import STANDING, Roster, beside, once
-from jobs.stores.rosters import due as due_in_sql
 from schemas import sync_whole
 from schemas.sync_file import ROSTER
 
@@ -183,6 +182,54 @@ def test_as_many_blocks_are_counted_as_due_as_the_deadline_names(rows: pa.Table,
     )
     with tempfile.TemporaryDirectory() as folder:
         lake = Lake(Path(folder))
-        lake.write_blocks(whole, path="r.parquet", metadata={})
-        with duckdb.connect() as sql:
-            assert counted == len(due_in_sql(sql, Roster(lake, "r.parquet")))
+        lake.write_blocks(whole, path="r.parquet", metadata={}, row_group=3)
+        roster, spill = Roster(lake, "r.parquet"), Path(folder) / "spill"
+        for at_once in (1, 1_000_000):  # many ranges of accounts, and one
+            held = due_blocks.held(roster, [], lake=lake, spill=spill, size=at_once)
+            assert held.expected == counted == len(held.missing)
+            keys = list(zip(*held.missing.select(["account", "channel"]).to_pydict().values(), strict=True))
+            assert keys == sorted(set(keys))
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    rosters(),
+    st.lists(st.tuples(st.sampled_from(ACCOUNTS), st.sampled_from("14"), st.booleans()), max_size=30),
+)
+def test_what_is_due_and_loaded_is_the_same_in_ranges_of_accounts_and_in_one(
+    rows: pa.Table, blocks: list[tuple[str, str, bool]]
+) -> None:
+    loaded = sorted({(account, channel): on_time for account, channel, on_time in blocks}.items())
+    with tempfile.TemporaryDirectory() as folder:
+        lake = Lake(Path(folder))
+        lake.write_blocks(sync_whole.in_order(rows), path="r.parquet", metadata={}, row_group=3)
+        files = [
+            lake_file(lake, f"{number}.parquet", [(*key, on_time) for key, on_time in some])
+            for number in (0, 1)  # two files, one between the accounts of the other
+            if (some := loaded[number::2])
+        ]
+        roster, spill = Roster(lake, "r.parquet"), Path(folder) / "spill"
+        whole = due_blocks.held(roster, files, lake=lake, spill=spill)
+        parted = due_blocks.held(roster, files, lake=lake, spill=spill, size=1)
+        assert whole == parted
+        came = whole.in_time + whole.late
+        assert came + len(whole.missing) == whole.expected
+        assert (
+            came
+            == due_blocks.loaded(roster, files, lake=lake)
+            == due_blocks.loaded(roster, files, lake=lake, size=1)
+        )
+        missing = set(zip(*whole.missing.select(["account", "channel"]).to_pydict().values(), strict=True))
+        assert not missing & {key for key, _ in loaded}
+
+
+def lake_file(lake: Lake, path: str, blocks: list[tuple[str, str, bool]]) -> LakeFile:
+    """A file of the lake that holds these blocks: account, channel, whether it came in time."""
+    columns = dict(zip(("account", "channel", "on_time"), zip(*blocks, strict=True), strict=True))
+    table = pa.table({**columns, "version": pa.array([1] * len(blocks), pa.int32())})
+    written = lake.write_blocks(table, path=path, metadata={}, row_group=2)
+    return LakeFile(
+        drop_id=path, edc="cnp", usage_date=TODAY, kind="usage", path=path, rows=len(blocks),
+        first_versions=len(blocks), late=0, account_low=blocks[0][0], account_high=blocks[-1][0],
+        version_low=1, version_high=1, bytes=written.bytes, sha256=written.sha256,
+    )  # fmt: skip

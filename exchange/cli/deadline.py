@@ -10,6 +10,7 @@ from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from jobs import tasks
 from jobs.steps import deadline as step
+from jobs.stores import due_blocks
 from jobs.stores.ledger import drops, runs
 from jobs.stores.opened import Stores
 from schemas import receipt
@@ -136,7 +137,7 @@ def _missing(answer: list[dict[str, Any]]) -> list[Any]:
     for one in answer:
         rows = [tuple(block.values()) for block in one["list"][:_SHOWN]]
         if rows:
-            shown.append(show.table(step.MISSING_FIELDS, rows, title=f"Missing from {one['edc']}"))
+            shown.append(show.table(due_blocks.MISSING.names, rows, title=f"Missing from {one['edc']}"))
         if more := len(one["list"]) - len(rows):
             shown.append(f"… and {more:,} more: --json has them all")
     return shown

@@ -5,26 +5,20 @@ import io
 import secrets
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from config.partners import Partner
 from jobs.rules import deadlines, ownership
-from jobs.stores import circumstances
+from jobs.stores import circumstances, due_blocks
 from jobs.stores.ledger import claims, drops, events, loads, runs, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.mailboxes import Laid
 from jobs.stores.opened import Stores
-from jobs.stores.rosters import Roster, due
+from jobs.stores.rosters import Roster
 from schemas import receipt
 from schemas.usage_day import UsageDay, local_date
-
-MISSING_FIELDS = ("account", "channel", "meter", "zip")
-_NONE_MISSING = pa.table({name: pa.array([], pa.string()) for name in MISSING_FIELDS})
-_BOUNDED = {"memory_limit": "512MiB", "preserve_insertion_order": "false"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +26,7 @@ class Judged:
     """The verdict on a usage day (a row of schemas.tables.verdict), and what was missing."""
 
     verdict: dict[str, Any]
-    missing: pa.Table  # MISSING_FIELDS: a night of which nothing came has as many as its roster
+    missing: pa.Table  # due_blocks.MISSING: a night of which nothing came has as many as its roster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +93,7 @@ def report_to_edc(judged: Judged, *, stores: Stores) -> tuple[Laid, Laid]:
     report = lay(row["edc"], "reports", receipt.report_name(row["usage_date"]), receipt.report(row))
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(MISSING_FIELDS)
+    rows.writerow(due_blocks.MISSING.names)
     for some in judged.missing.to_batches(max_chunksize=50_000):
         rows.writerows(zip(*(column.to_pylist() for column in some.columns), strict=True))
     return report, lay(row["edc"], "reports", receipt.missing_name(row["usage_date"]), out.getvalue())
@@ -136,19 +130,18 @@ def look(edc: Partner, day: date, *, stores: Stores, now: datetime, held_to: str
     }
     assert edc.zone is not None
     if sync is None or (held_to is None and _is_stale(sync, local_date(deadline, edc.zone), stores)):
-        return Judged(verdict=row, missing=_NONE_MISSING)
-    paths = [str(stores.lake.root / file.path) for file in files]
+        return Judged(verdict=row, missing=due_blocks.MISSING.empty_table())
     spill = stores.home.staging / f"deadline-{secrets.token_hex(4)}"  # made when needed, gone at the end
-    expected, in_time, late, missing = _compare(Roster(stores.lake, sync.path), paths, spill=spill)
+    found = due_blocks.held(Roster(stores.lake, sync.path), files, lake=stores.lake, spill=spill)
     row |= {
-        "verdict": deadlines.verdict(expected=expected, in_time=in_time),
+        "verdict": deadlines.verdict(expected=found.expected, in_time=found.in_time),
         "sync_id": sync.id,
-        "expected": expected,
-        "in_time": in_time,
-        "late": late,
-        "missing": len(missing),
+        "expected": found.expected,
+        "in_time": found.in_time,
+        "late": found.late,
+        "missing": len(found.missing),
     }
-    return Judged(verdict=row, missing=missing)
+    return Judged(verdict=row, missing=found.missing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,26 +188,3 @@ def _deadline(edc: Partner, day: date, stores: Stores) -> datetime:
 
 def _is_stale(sync: Sync, today: date, stores: Stores) -> bool:
     return ownership.is_stale(as_of=sync.as_of, today=today, max_age_days=stores.settings.sync.max_age_days)
-
-
-def _compare(roster: Roster, paths: list[str], *, spill: Path) -> tuple[int, int, int, pa.Table]:
-    """Hold what is loaded to what was due: expected, in time, late, and the rows that are missing. What does
-    not fit into the memory it may take, `spill` holds meanwhile.
-    """
-    with duckdb.connect(config={**_BOUNDED, "temp_directory": str(spill)}) as sql:
-        due(sql, roster).create("due")
-        sql.execute("create temp table loaded (account varchar, channel varchar, in_time boolean)")
-        if paths:
-            sql.execute(
-                "insert into loaded select account, channel, bool_or(on_time) "
-                "from read_parquet($paths) group by account, channel",
-                {"paths": paths},
-            )
-        sql.execute("create temp view held as from due left join loaded using (account, channel)")
-        ((expected, in_time, late),) = sql.sql(
-            "select count(*), count(*) filter (in_time), count(*) filter (not in_time) from held"
-        ).fetchall()
-        missing = sql.sql(
-            "select account, channel, meter, zip from held where in_time is null order by all"
-        ).to_arrow_table()
-    return expected, in_time, late, missing

@@ -21,7 +21,7 @@ from schemas.block import METER_FIELDS
 
 ROW_GROUP = 5_000
 _AT_ONCE = 10  # row groups
-_LAST = "\U0010ffff"  # above every account
+LAST = "\U0010ffff"  # above every account
 # The bytes of watt-hours by their weight: the upper ones are zeros, and zstd has less to look at.
 _ENCODING = {"wh.list.element": "BYTE_STREAM_SPLIT"}
 _WORDS = {"edc", "channel", "stamp", "origin", "drop_id", *METER_FIELDS, *sync_file.WORDS}
@@ -101,7 +101,7 @@ class Lake:
     ) -> pa.Table:
         """Columns of one file, of the row groups whose accounts touch `low` … `high` only."""
         with pq.ParquetFile(self.root / path) as file:
-            groups = _touching(file.metadata, low or "", _LAST if high is None else high)
+            groups = _touching(file.metadata, low or "", LAST if high is None else high)
             return file.read_row_groups(groups, columns=list(columns), use_threads=False)
 
     def row_groups(self, path: str, *, columns: Sequence[str], at_once: int = 1) -> Iterator[pa.Table]:
@@ -167,7 +167,7 @@ def _ends(metadata: pq.FileMetaData) -> list[tuple[str, str]]:
     found = (
         metadata.row_group(number).column(account).statistics for number in range(metadata.num_row_groups)
     )
-    return [(one.min, one.max) if one is not None and one.has_min_max else ("", _LAST) for one in found]
+    return [(one.min, one.max) if one is not None and one.has_min_max else ("", LAST) for one in found]
 
 
 def _touching(metadata: pq.FileMetaData, low: str, high: str) -> list[int]:

@@ -3,16 +3,15 @@
 A roster may name many millions of accounts. It is read by ranges of accounts, or all of it stretch by stretch.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.stores.ahead import ahead
-from jobs.stores.lake import Lake
+from jobs.stores.lake import LAST, Lake
 
 ROW_GROUP = 20_000
 STRETCH = 5  # row groups
@@ -52,6 +51,13 @@ class Roster:
         """How many of these accounts, each named once, the roster does not know."""
         known = self._lake.read_accounts(self.path, columns=("account",), accounts=accounts)
         return len(accounts) - len(pc.unique(known["account"]))
+
+    def ranges(self, *, rows: int) -> list[tuple[str, str]]:
+        """All accounts that there may be, in ranges that name about so many rows each: from one account to before
+        another.
+        """
+        lows = [group.low for group in self._lake.groups(self.path)[:: max(rows // ROW_GROUP, 1)]]
+        return list(pairwise(["", *sorted(set(lows[1:]) - {""}), LAST]))
 
     def stretches(self, *, row_groups: int = STRETCH) -> Iterator[pa.Table]:
         """All accounts in order, each once, and how they stand (`STANDING`), so many row groups at a time,
@@ -120,33 +126,3 @@ def _standing(rows: pa.Table, accounts: pa.Array | pa.ChunkedArray) -> pa.Table:
             "egs_start": rows["egs_start"].cast(pa.date32()).take(places),
         }
     )
-
-
-def due(sql: duckdb.DuckDBPyConnection, roster: Roster) -> duckdb.DuckDBPyRelation:
-    """One row for each account and channel that is due each night: account, channel, meter, zip."""
-    query = """
-        select account, channel, min(meter) as meter, min(zip) as zip
-        from (select account, meter, zip, unnest(string_split(channels, ';')) as channel
-              from read_parquet($roster) where account_status = 'A' and ami)
-        group by account, channel
-    """
-    return sql.sql(query, params={"roster": str(roster.file)})
-
-
-def loaded_of_due(roster: Roster, paths: Sequence[Path]) -> int:
-    """How many of the blocks due (`due`) came by these files of the lake, all of one usage day: by what came
-    first of each account and channel, so that none counts twice.
-    """
-    if not paths:
-        return 0
-    query = """
-        select count(*)
-        from (select account, channel from read_parquet($paths) where version = 1)
-        semi join (select account, unnest(string_split(channels, ';')) as channel
-                   from read_parquet($roster) where account_status = 'A' and ami) using (account, channel)
-    """
-    with duckdb.connect() as sql:
-        said = {"paths": [str(path) for path in paths], "roster": str(roster.file)}
-        counted = sql.execute(query, said).fetchone()
-    assert counted is not None
-    return int(counted[0])
