@@ -76,10 +76,10 @@ def _losses(
     def lose(some: list[OutboundFile]) -> list[int]:
         return _lose(some, accounts_of.get(some[0].egs, none), stores)
 
-    some = list(_some(live))
+    portions = list(_some(live))
     with side_by_side.threads() as threads:
-        for found, loses in zip(some, threads.map(lose, some), strict=True):
-            yield from zip(found, loses, strict=True)
+        for some, loses in zip(portions, threads.map(lose, portions), strict=True):
+            yield from zip(some, loses, strict=True)
 
 
 def _some(live: list[OutboundFile]) -> Iterator[list[OutboundFile]]:
