@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobs.rules import due, moves
@@ -191,11 +191,21 @@ def test_as_many_blocks_are_counted_as_due_as_the_deadline_names(rows: pa.Table,
             assert keys == sorted(set(keys))
 
 
+EVERY = pa.Table.from_pylist(
+    [
+        row(account, "799530915", None, 1, {"account_status": "A", "channels": "4", "ami": True})
+        for account in ACCOUNTS
+    ],
+    schema=ROSTER,
+)
+
+
 @settings(max_examples=10, deadline=None)
 @given(
     rosters(),
     st.lists(st.tuples(st.sampled_from(ACCOUNTS), st.sampled_from("14"), st.booleans()), max_size=30),
 )
+@example(EVERY, [(account, "4", True) for account in ACCOUNTS])
 def test_what_is_due_and_loaded_is_the_same_in_ranges_of_accounts_and_in_one(
     rows: pa.Table, blocks: list[tuple[str, str, bool]]
 ) -> None:
