@@ -18,7 +18,6 @@ from exchange.desk import Read, SessionInfo
 from exchange.inbound import Inbound
 from exchange.listing import Listing
 from exchange.namespace import FOLDERS, Folder, Place
-from exchange.ranges import Ranges
 from exchange.readings import Reading
 from exchange.sftp_v3 import Attributes, Code, Flag, Refusal
 from exchange.shared import Shared
@@ -27,7 +26,7 @@ from exchange.uploads import Upload
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_REMEMBERED = 256  # files of which a session remembers what it was sent
+_REMEMBERED = 256  # files of which it is remembered what of them a partner was sent
 
 
 class Handles:
@@ -42,7 +41,7 @@ class Handles:
         self.inbound = Inbound(shared, session, self.log)
         self._open: dict[bytes, Upload | Reading | Listing] = {}
         self._next = 0
-        self._sent: dict[tuple[str, str, int], Ranges] = {}
+        self._sent = shared.sent[partner.id]
 
     async def begin(self) -> None:
         """Find the partner's folders on disk; before anything else."""
@@ -94,7 +93,7 @@ class Handles:
             raise Refusal(Code.PERMISSION_DENIED, words)
         self.require_room()
         reading = await self.standing(self._open_reading, folder, name)
-        # What the session had of the file before counts, as does what another handle is having of it.
+        # What the partner had of the file before counts, in this session or another, as what it is having now does.
         reading.ranges = self._sent.setdefault((folder.name, name, reading.inode), reading.ranges)
         while len(self._sent) > _REMEMBERED:
             del self._sent[next(iter(self._sent))]

@@ -5,7 +5,7 @@ To run it: `doors = Doors(desk, settings.sftp, keys.load_host_keys(home.host_key
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import cast
 from weakref import WeakSet
@@ -65,6 +65,7 @@ class Doors:
             sessions=self.sessions,
             knocks=self.knocks,
             endings=Endings(desk, threads),
+            sent=defaultdict(dict),
             running=set(),
         )
         self._host_keys = host_keys

@@ -1,7 +1,7 @@
 """What all sessions have in common: the desk, the limits, and what they have in hand together."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from config.settings import Sftp
@@ -11,6 +11,7 @@ from exchange.endings import Endings
 from exchange.knocks import Knocks
 from exchange.pace import Pace
 from exchange.quota import Quota
+from exchange.ranges import Ranges
 from exchange.threads import Threads
 from exchange.uploads import Claims, Recent
 from exchange.visitors import Visitors
@@ -32,4 +33,7 @@ class Shared:
     sessions: Counter[str]  # that each partner has open
     knocks: Knocks
     endings: Endings
+    sent: defaultdict[
+        str, dict[tuple[str, str, int], Ranges]
+    ]  # by partner, of files it does not have whole yet
     running: set[asyncio.Task[None]]  # all sessions, those of connections that are gone, too

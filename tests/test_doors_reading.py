@@ -95,6 +95,19 @@ def test_a_download_resumed_in_the_same_session_is_whole_in_the_end(
     assert ended(door, "a.gz", 2) == [(10, 6, False), (10, 10, True)]
 
 
+def test_a_download_resumed_in_another_session_is_whole_in_the_end(door: Door, outbound: Path) -> None:
+    (outbound / "a.gz").write_bytes(b"0123456789")
+    with door.raw("acme") as raw:  # which is cut off
+        read(raw, raw.open("outbound/a.gz", 1), 0, 6)
+    assert ended(door, "a.gz") == [(10, 6, False)]
+    with door.raw("acme") as raw:
+        for offset in (5, 0):  # the second time it begins anew, and has that little
+            handle = raw.open("outbound/a.gz", 1)
+            read(raw, handle, offset, 5)
+            assert raw.status(CLOSE, handle)[0] == OK
+    assert ended(door, "a.gz", 3) == [(10, 6, False), (10, 10, True), (10, 5, False)]
+
+
 def test_a_file_that_is_only_skipped_to_its_end_is_not_whole(door: Door, outbound: Path, raw: Raw) -> None:
     (outbound / "a.gz").write_bytes(b"0123456789")
     handle = raw.open("outbound/a.gz", 1)
