@@ -34,7 +34,8 @@ class Need:
 def needed(seen: Tonight, *, stores: Stores, stopped: bool = False) -> tuple[Need, ...]:
     """All that needs an operator. `stopped`: a server ran on this home, and does not now."""
     with stores.ledger.read() as tx:
-        needs = [*_troubles(stores), *_stopped(tx), *_unmoved(tx, seen.at), *_held_syncs(tx)]
+        troubles = [*_troubles(stores)] or [*_waiting(tx)]
+        needs = [*troubles, *_stopped(tx), *_unmoved(tx, seen.at), *_held_syncs(tx)]
         for edc in seen.edcs:
             needs += [*_unsaid(edc), *_held_back(edc, tx), *_overdue(edc, tx, stores=stores, now=seen.at)]
     return (
@@ -77,6 +78,18 @@ def _troubles(stores: Stores) -> Iterator[Need]:
         yield _need(trouble.code, "", what, "retain" if trouble.code == "disk-full" else "status")
 
 
+def _waiting(tx: Connection) -> Iterator[Need]:
+    """What its place stopped although the disks look sound: a quota, one file too large, a folder closed to us."""
+    of_partner: dict[str, list[failures.Failure]] = {}
+    for failure in failures.waiting(tx):
+        of_partner.setdefault(failure.partner, []).append(failure)
+    for partner, them in sorted(of_partner.items()):
+        named = [one.about if one.task.startswith(("drop:", "sync:")) else one.task for one in them]
+        last = max(them, key=lambda one: one.last_at)
+        what = f"{_few(named)} cannot go on: {last.why}; all goes on by itself then, or at once with this"
+        yield _need("no-room", partner, what, "sweep")
+
+
 def _stopped(tx: Connection) -> Iterator[Need]:
     """Work that failed again and again: what is left alone for it, and what is still tried."""
     for failure in failures.parked(tx):
@@ -92,14 +105,14 @@ def _stopped(tx: Connection) -> Iterator[Need]:
 def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:
     """Drops, receipts and syncs that should have moved on by themselves by now."""
     before = now - PATIENCE
-    parked = {failure.about for failure in failures.parked(tx)}
+    told = {failure.about for failure in (*failures.parked(tx), *failures.waiting(tx))}
     waiting = [
-        drop for drop in drops.at_stage(tx, UNDER_WAY) if drop.arrived_at <= before and drop.id not in parked
+        drop for drop in drops.at_stage(tx, UNDER_WAY) if drop.arrived_at <= before and drop.id not in told
     ]
     unsaid = [
         drop
         for drop in drops.receipts_due(tx)
-        if (drop.ended_at is None or drop.ended_at <= before) and drop.id not in parked
+        if (drop.ended_at is None or drop.ended_at <= before) and drop.id not in told
     ]
     for partner in sorted({drop.partner for drop in (*waiting, *unsaid)}):
         mine = [drop.id for drop in waiting if drop.partner == partner]
@@ -111,7 +124,7 @@ def _unmoved(tx: Connection, now: datetime) -> Iterator[Need]:
                 "receipts-wait", partner, f"{_count(len(mine), 'receipt')} unwritten: {_few(mine)}", "sweep"
             )
     for sync in syncs.in_state(tx, "complete", "withdrawing"):
-        if (sync.completed_at is None or sync.completed_at <= before) and sync.id not in parked:
+        if (sync.completed_at is None or sync.completed_at <= before) and sync.id not in told:
             yield _need("sync-waits", sync.edc, f"{sync.id} is complete and not settled", "sweep")
 
 

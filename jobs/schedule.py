@@ -181,12 +181,19 @@ class Schedule:
             if task in self._failed:
                 attempts.went_well(task, stores=self.stores)
                 self._failed.remove(task)
-        except Exception as error:
-            log.exception("work.failed", task=task)
+        except Exception as error:  # noqa: BLE001 - it is told
+            self._tell_of(task, error)
             self._failed.add(task)
             with suppress(LedgerUnreachable):  # which the next sweep tells
                 attempts.note(task, error, stores=self.stores, now=now)
             self._told(Done(key=task, error=error))
+
+    def _tell_of(self, task: str, error: BaseException) -> None:
+        """Log that work stopped, by a fault of its own or of its place."""
+        if place.is_at_fault(error, self.stores):
+            log.error("work.waits", task=task, why=place.told(error, self.stores))
+        else:
+            log.error("work.failed", task=task, exc_info=error)
 
     def _sweep(self) -> None:
         """A sweep by the clock. What stops it is told, and the next one begins all the same."""
@@ -202,15 +209,14 @@ class Schedule:
             self.wake(drop.id)
 
     def _checksums(self, edcs: list[Partner]) -> None:
-        for edc in edcs:
-            if checksum.has_late(edc.id, stores=self.stores):
-                self._submit(f"checksums:{edc.id}", tasks.check, edc.id)
+        for edc in (one for one in edcs if checksum.has_late(one.id, stores=self.stores)):
+            self._submit(f"checksums:{edc.id}", tasks.check, edc.id)
 
     def _syncs(self) -> None:
         with self.stores.ledger.read() as tx:
-            unsettled = syncs.in_state(tx, *UNSETTLED)
-        for found in unsettled:
-            self._submit(f"sync:{found.id}", tasks.settle, found.id)
+            unsettled = [found.id for found in syncs.in_state(tx, *UNSETTLED)]
+        for sync_id in unsettled:
+            self._submit(f"sync:{sync_id}", tasks.settle, sync_id)
 
     def _deadlines(self, edc: Partner, now: datetime) -> None:
         setting = self.stores.settings.deadline
@@ -260,7 +266,7 @@ class Schedule:
                 with self._lock:
                     self._rebuild()
             elif error is not None:
-                log.error("work.failed", task=key, exc_info=error)
+                self._tell_of(key, error)
             self._told(Done(key=key, outcome="" if error else future.result(), error=error))
         finally:
             with self._ended:

@@ -164,7 +164,10 @@ EVENTS: Mapping[str, Event] = {
     "work.refused": Event(
         "an operator ended a drop that was parked: it is refused for that", ("task", "by", "why")
     ),
-    "work.waits": Event("nothing is loaded or published, for the reason named", ("why",)),
+    "work.waits": Event(
+        "nothing is loaded or published, or the task that is named stopped, for want of a disk or the ledger",
+        ("why",),
+    ),
     "work.failed": Event("a step stopped with an error; it is tried again at the next sweep", ("task",)),
     "ledger.unreachable": Event("a partner was refused what the ledger has to know of", ("why",)),
     "job.ended": Event(

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from cli_do_fixtures import Operator
 from hub_fixtures import CNP, Hub
+from jobs.stores import mishaps
+from jobs.stores.ledger import failures
 from jobs_fixtures import CHAMPION, Cut, interval_name, lse, send_sync
 from schemas.drop import Drop, Outcome, Stage
 
@@ -173,3 +176,69 @@ def test_a_sweep_says_why_nothing_is_done_while_the_disk_is_full(
     assert hub.laid(CNP.id, "inbound", "") == [hub.stores.mailboxes.whole(CNP.id, drop.name)]
     assert "Nothing is loaded or published" in operator.reads(hub.home.root, hub.now, "sweep", code=3)
     assert hub.drop(drop.id).stage is Stage.ARRIVED
+
+
+@contextmanager
+def no_room_in_the_lake() -> Iterator[None]:
+    mishaps.begin("*:lake=ENOSPC@1")
+    try:
+        yield
+    finally:
+        mishaps.begin("")
+
+
+def test_what_finds_no_room_although_the_disk_has_some_is_told_with_what_to_do_and_goes_on_by_itself(
+    hub: Hub, operator: Operator
+) -> None:
+    send_sync(hub, {"A": CHAMPION.duns})
+    with no_room_in_the_lake():
+        drop = hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
+        for _ in range(4):  # more often than what parks a drop
+            hub.sweep()
+        swept = operator.asks(hub.home.root, hub.now, "sweep", code=3)
+    assert hub.failures() == []  # no traceback
+    log = [line["why"] for line in hub.log() if line.get("task") == f"drop:{drop.id}"]
+    assert len(log) == 5
+    assert "no room left in " in log[0]
+    assert "raise the quota" in log[0]
+    assert swept["failed"] == []
+    assert [one["what"].partition(": there is")[0] for one in swept["waits_for"]] == [f"drop:{drop.id}"]
+    status = operator.asks(hub.home.root, hub.now, "status", code=3)
+    (need,) = [need for need in status["needs"] if need["partner"] == CNP.id]
+    assert (need["code"], need["run"]) == ("no-room", "meterhub sweep")
+    assert need["what"].startswith(f"{drop.id} cannot go on: there is no room left in ")
+    assert status["tried_again"] == []
+    (story,) = operator.asks(hub.home.root, hub.now, "explain", drop.id)
+    assert "no room left" in story["waits"]
+    assert story["failed"] is None
+    hub.sweep()
+    assert hub.drop(drop.id).outcome is Outcome.ACCEPTED
+    with hub.stores.ledger.read() as tx:
+        assert failures.waiting(tx) == []
+
+
+def test_what_failed_by_itself_keeps_its_count_while_it_waits_for_room(hub: Hub) -> None:
+    send_sync(hub, {"A": CHAMPION.duns})
+    (hub.home.lake / "usage").touch()
+    drop = hub.arrive(CNP.id, interval_name(hub), lse([Cut(account="A", day=DAY)]))
+    hub.sweep()
+    (hub.home.lake / "usage").unlink()
+    with no_room_in_the_lake():
+        hub.sweep()
+    assert len(hub.failures()) == 1
+    with hub.stores.ledger.read() as tx:
+        (tried,), (waits,) = failures.tried(tx), failures.waiting(tx)
+    assert (tried.task, tried.times) == (waits.task, waits.times) == (f"drop:{drop.id}", 1)
+    hub.sweep()
+    with hub.stores.ledger.read() as tx:
+        assert failures.tried(tx) == failures.waiting(tx) == []
+
+
+def test_files_that_are_submitted_and_find_no_room_are_told_why(
+    hub: Hub, operator: Operator, tmp_path: Path
+) -> None:
+    file = tmp_path / interval_name(hub)
+    file.write_bytes(lse([Cut(account="A", day=DAY)]))
+    with no_room_in_the_lake():
+        (told,) = operator.asks(hub.home.root, hub.now, "submit", "--edc", CNP.id, str(file), code=3)
+    assert "cannot be brought to its end: there is no room left in " in told["why"]

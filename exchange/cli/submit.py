@@ -192,7 +192,10 @@ def _told(end: _End, edc: Partner, stores: Stores) -> dict[str, Any]:
         why = "it was gone from inbound/ before it could be taken in"
         return {"file": end.name, "drop": end.drop.id, "outcome": str(end.drop.stage), "why": why}
     if not _has_ended(end.drop):
-        why = "it cannot be brought to its end; see state/logs/. `meterhub serve` tries again"
+        with stores.ledger.read() as tx:
+            stopped = failures.waits(tx, end.drop.id) or failures.of(tx, end.drop.id)
+        because = f": {stopped.why}" if stopped is not None else "; see state/logs/"
+        why = f"it cannot be brought to its end{because}. `meterhub serve` tries again"
         return {"file": end.name, "drop": end.drop.id, "outcome": str(end.drop.stage), "why": why}
     file = stores.mailboxes.whole(end.drop.partner, receipt.final_name(end.drop), "receipts")
     told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

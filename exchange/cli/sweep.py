@@ -3,6 +3,7 @@
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
 from jobs.schedule import Done, Schedule
+from jobs.stores import place
 from jobs.stores.ledger import drops
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY
@@ -18,14 +19,17 @@ def command(asked: Asked) -> int:
     Loads what lies there, settles syncs, judges days whose deadline has passed, publishes, and takes away what
     was kept for long enough. Beside a running server it takes what that one has not in hand. Exit code 1 if
     anything stopped with an error: it is tried again at the next sweep. Exit code 3 if a full or missing disk, or
-    the ledger, lets nothing be done.
+    the ledger, lets nothing, or something, not be done.
     """
     done: list[Done] = []
+    stopped: dict[str, str] = {}  # by its place: task and what to do
     with opened.stores(asked) as stores, show.progress() as progress:
         bar = progress.add_task("sweeping", total=None)
 
         def told(one: Done) -> None:
             done.append(one)
+            if one.error is not None and place.is_at_fault(one.error, stores):
+                stopped[one.key] = place.told(one.error, stores)
             progress.update(bar, advance=1)
 
         schedule = Schedule(stores, asked.clock, inline=_open_drops(stores) <= _FEW, told=told)
@@ -36,6 +40,8 @@ def command(asked: Asked) -> int:
     answer: dict[str, list[dict[str, str]]] = {kind: [] for kind in (*_KINDS, "failed")}
     for one in done:
         kind, _, about = one.key.partition(":")
+        if one.key in stopped:
+            continue
         if one.error is not None:
             answer["failed"].append({"task": one.key, "error": f"{type(one.error).__name__}: {one.error}"})
         elif said := _SAID.get(one.outcome, one.outcome):
@@ -43,10 +49,12 @@ def command(asked: Asked) -> int:
     rows = [(kind, one["about"], one["outcome"]) for kind in _KINDS for one in answer[kind]]
     rows += [("failed", one["task"], one["error"]) for one in answer["failed"]]
     answer["waits_for"] = [{"code": one.code, "what": one.what} for one in troubles]
+    answer["waits_for"] += [{"code": "no-room", "what": f"{task}: {why}"} for task, why in stopped.items()]
     waits = [f"Nothing is loaded or published: {one.what}" for one in troubles]
-    nothing = [] if troubles else ["Nothing was due."]
+    waits += [f"{task} cannot go on: {why}" for task, why in stopped.items()]
+    nothing = [] if waits else ["Nothing was due."]
     asked.show(answer, *([show.table(("", "about", "outcome"), rows)] if rows else nothing), *waits)
-    return 3 if troubles else 1 if answer["failed"] else 0
+    return 3 if waits else 1 if answer["failed"] else 0
 
 
 # What tasks answer, in words; what was done before this sweep is not told.

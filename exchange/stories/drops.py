@@ -30,7 +30,7 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         carried = _carried(tx, lake_files, stores=stores)
         holds = traces.holds(tx, [file.id for file in lake_files])
         sync = syncs.get(tx, drop.sync_id) if drop.sync_id else None
-        failed = failures.of(tx, drop.id)
+        failed, waits = failures.of(tx, drop.id), failures.waits(tx, drop.id)
     timeline = _resumed(timeline)
     timeline += [moment for file, blocks in carried for moment in moments_of(file, blocks)]
     counts = (
@@ -52,6 +52,7 @@ def tell(drop: Drop, *, stores: Stores) -> Story:
         "outcome": str(drop.outcome) if drop.outcome else None,
         "means": LIFE[drop.stage].means,
         "failed": None if failed is None else _failed(failed),
+        "waits": None if waits is None else f"{waits.why}; every sweep tries it again",
         "arrived_at": story.instant(drop.arrived_at),
         "ended_at": story.instant(drop.ended_at),
         "duplicate_of": drop.duplicate_of or None,

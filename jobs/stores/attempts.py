@@ -2,7 +2,7 @@
 
 Drops and syncs that have failed three times in a row, or that processes have died of, are parked: left alone
 until an operator has them tried again. What the clock makes due is tried again by the clock. What fails
-because of its place (a full disk, no ledger) is not counted, and waits.
+because of its place (a full disk, no ledger) is no failure of its own: it waits, and that is kept for status.
 """
 
 from collections.abc import Iterator
@@ -49,13 +49,12 @@ def attempt(key: str, *, stores: Stores, now: datetime) -> Iterator[Turn]:
     try:
         yield turn
     except Exception as error:
-        why = "" if place.is_at_fault(error, stores) else f"{type(error).__name__}: {error}"
-        _give_back(key, why, stores=stores, now=now)
+        _give_back(key, error, stores=stores, now=now)
         raise
     except BaseException:
         claims.hand_back(stores.ledger, key, owner=stores.owner)
         raise
-    _give_back(key, "", went_well=True, stores=stores, now=now)
+    _give_back(key, None, stores=stores, now=now)
 
 
 def take_back(*, stores: Stores, now: datetime) -> list[str]:
@@ -71,9 +70,9 @@ def take_back(*, stores: Stores, now: datetime) -> list[str]:
 
 def note(task: str, error: BaseException, *, stores: Stores, now: datetime) -> None:
     """Count a failure of work that has no claim: a stage of a sweep. Raises LedgerUnreachable."""
-    if not place.is_at_fault(error, stores):
-        with stores.ledger.write() as tx:
-            _count(tx, task, f"{type(error).__name__}: {error}", at=now)
+    by_its_place = place.is_at_fault(error, stores)
+    with stores.ledger.write() as tx:
+        _failed(tx, task, error, by_its_place=by_its_place, stores=stores, at=now)
 
 
 def went_well(task: str, *, stores: Stores) -> None:
@@ -82,17 +81,31 @@ def went_well(task: str, *, stores: Stores) -> None:
         failures.clear(tx, task)
 
 
-def _give_back(key: str, why: str, *, stores: Stores, now: datetime, went_well: bool = False) -> None:
+def _give_back(key: str, error: Exception | None, *, stores: Stores, now: datetime) -> None:
+    by_its_place = error is not None and place.is_at_fault(error, stores)
     try:
         with stores.ledger.write() as tx:
-            if went_well:
+            if error is None:
                 failures.clear(tx, _task(key))
-            elif why:
-                _count(tx, _task(key), why, at=now)
+            else:
+                _failed(tx, _task(key), error, by_its_place=by_its_place, stores=stores, at=now)
             claims.give_back(tx, key)
     except LedgerUnreachable:
         stores.owner.leave()
         raise
+
+
+def _failed(
+    tx: Connection, task: str, error: BaseException, *, by_its_place: bool, stores: Stores, at: datetime
+) -> None:
+    """Keep why work stopped: as one more failure of its own, or as waiting for its place."""
+    if not by_its_place:
+        _count(tx, task, f"{type(error).__name__}: {error}", at=at)
+        return
+    kind, _, about = task.partition(":")
+    failures.wait(
+        tx, task, about=about, partner=_partner(tx, kind, about), why=place.told(error, stores), at=at
+    )
 
 
 def _count(tx: Connection, task: str, why: str, *, at: datetime) -> None:

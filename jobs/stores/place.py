@@ -54,6 +54,24 @@ def is_at_fault(error: BaseException, stores: Stores) -> bool:
     return error.errno in _FULL_OR_CLOSED or bool(look(stores)) or not _takes_writes(stores)
 
 
+def told(error: BaseException, stores: Stores) -> str:
+    """What stopped work whose place was at fault, and what to do about it, in an operator's words."""
+    if not isinstance(error, OSError):
+        return str(error)
+    state = stores.home.state
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else state
+    near = path.parents if path.is_absolute() else (state,)
+    at = next((one for one in (*near, *state.parents) if one.is_dir()), Path("/"))
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        return f"{path} cannot be written: {why}; see who may write there"
+    found = os.statvfs(at)
+    there = f"though {_free(found):,} bytes of its disk are free: make more room, or raise the quota"
+    if found.f_files and not found.f_favail:
+        there = "its disk can hold no more files: take some away"
+    return f"there is no room left in {at} ({os.strerror(error.errno or 0)}), {there}"
+
+
 def _folders(stores: Stores) -> tuple[Path, ...]:
     home = stores.home
     return (home.state, home.sftp_root, stores.archive.root, stores.lake.root, home.staging)
