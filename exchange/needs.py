@@ -39,7 +39,7 @@ def needed(seen: Tonight, *, stores: Stores, stopped: bool = False) -> tuple[Nee
         for edc in seen.edcs:
             needs += [*_unsaid(edc), *_held_back(edc, tx), *_overdue(edc, tx, stores=stores, now=seen.at)]
     return (
-        *_closed(seen, stopped=stopped),
+        *_closed(stopped=stopped),
         *needs,
         *_ending_keys(stores, seen.at.date()),
         *_ending_exceptions(stores, seen.at.date()),
@@ -64,9 +64,9 @@ def tried_again(stores: Stores) -> tuple[dict[str, Any], ...]:
         )
 
 
-def _closed(seen: Tonight, *, stopped: bool) -> Iterator[Need]:
-    """Nobody can log in. Of a night that is over it is of no consequence."""
-    if stopped and any(edc.since <= seen.at < edc.until for edc in seen.edcs):
+def _closed(*, stopped: bool) -> Iterator[Need]:
+    """Nobody can log in: of now, whichever usage day is looked at."""
+    if stopped:
         what = "no server is running on this home: nobody can log in, and nothing goes on by itself"
         yield _need("no-server", "", what, "serve")
 

@@ -38,8 +38,8 @@ _SECONDS = 2.0  # between two looks
 def command(asked: Asked, *, day: datetime | None, watch: bool, known_at: datetime | None) -> int:
     """Tonight at a glance: each EDC, each EGS, and what needs an operator.
 
-    Exit code 3 if anything does. With --as-known-at, how it stood at an instant; what needed an operator then is
-    not told.
+    Exit code 3 if anything does. What needs an operator is told as of now, also with --day. With --as-known-at, how
+    it stood at an instant; what needed an operator then is not told.
     """
     if watch and known_at is not None:
         raise click.UsageError("what was known then does not change: --watch is for now")
