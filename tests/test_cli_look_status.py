@@ -435,7 +435,37 @@ def test_an_edc_that_is_disabled_is_not_asked_for(make_hub: MakeHub, desk_at: De
     for edc in (CNP, PPL):
         hub.add_partner(partner_text(edc, "edc") + "disabled = true\n", edc.id)
     assert status(desk_at(hub))["edcs"] == []
-    assert "No EDC is among the partners" in desk_at(hub).ask("status").out
+    assert "No EDC that may log in is among the partners" in desk_at(hub).ask("status").out
+
+
+def test_who_is_disabled_is_named_with_since_when_and_what_waits_because_of_it(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    hub, desk = only_cnp, desk_at(only_cnp)
+    send(hub, *cuts(ACCOUNTS[0]))
+    hub.on(minutes=15)
+    hub.sweep()
+    (laid_out,) = hub.files(CHAMPION.id)
+    assert status(desk)["disabled"] == []
+    hub.on(hours=2)
+    for login in (CHAMPION.id, CNP.id):
+        assert desk.ask("partner", "disable", login).code == 0
+    shut_at = hub.now
+    hub.on(hours=2)
+    of_egs, of_edc = sorted(status(desk)["disabled"], key=lambda one: str(one["role"]), reverse=True)
+    assert (of_egs["partner"], of_egs["files"]) == (CHAMPION.id, 1)
+    assert shut_at <= datetime.fromisoformat(of_egs["since"]) < hub.now
+    assert laid_out.laid_out_at is not None
+    assert of_egs["oldest"] == laid_out.laid_out_at.isoformat().replace("+00:00", "Z")
+    assert (of_edc["partner"], of_edc["due"]) == (CNP.id, 4)
+    assert shut_at <= datetime.fromisoformat(of_edc["since"]) < hub.now
+    said = desk.ask("status").out
+    assert f"{CHAMPION.id} is disabled since 2013-09-03 " in said
+    assert "1 file lies before it, the oldest since 2013-09-03 " in said
+    assert "4 blocks are due of it each night; its last file came 2013-09-03 " in said
+    assert f"(meterhub partner enable {CNP.id})" in said
+    assert desk.ask("partner", "enable", CHAMPION.id).code == 0
+    assert [one["partner"] for one in status(desk)["disabled"]] == [CNP.id]
 
 
 # ── Looking on ───────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from exchange import lock, needs, tonight
+from exchange import lock, needs, shut, tonight
 from exchange.bans import Bans
 from exchange.cli import opened, options, show
 from exchange.cli.options import Asked
@@ -39,7 +39,8 @@ def command(asked: Asked, *, day: datetime | None, watch: bool, known_at: dateti
     """Tonight at a glance: each EDC, each EGS, and what needs an operator.
 
     Exit code 3 if anything does. What needs an operator is told as of now, also with --day. With --as-known-at, how
-    it stood at an instant; what needed an operator then is not told.
+    it stood at an instant; what needed an operator then is not told. Partners that are disabled, and what waits
+    because of it, are named and need nobody.
     """
     if watch and known_at is not None:
         raise click.UsageError("what was known then does not change: --watch is for now")
@@ -65,7 +66,7 @@ def command(asked: Asked, *, day: datetime | None, watch: bool, known_at: dateti
             return looked, needs.needed(looked, stores=stores, stopped=server == "stopped"), server
 
         seen, needed, server = look()
-        again = needs.tried_again(stores)
+        again, disabled = needs.tried_again(stores), shut.look(stores=stores)
         if watch:
             with Live(_shown(seen, needed, server), console=show.console(), auto_refresh=False) as live:
                 try:
@@ -82,9 +83,11 @@ def command(asked: Asked, *, day: datetime | None, watch: bool, known_at: dateti
                 "bans": [ban.as_json() for ban in banned],
                 "needs": [asdict(need) for need in needed],
                 "tried_again": again,
+                "disabled": [one.as_json() for one in disabled],
             }
             shut_out = f"Addresses banned: {len(banned)} (meterhub bans list)"
-            asked.show(answer, *([shut_out] if banned else []), *_again(again), _shown(seen, needed, server))
+            besides = [*([shut_out] if banned else []), *_again(again), *(one.words for one in disabled)]
+            asked.show(answer, *besides, _shown(seen, needed, server))
     return 3 if needed else 0
 
 
@@ -107,7 +110,7 @@ def _tables(seen: Tonight) -> Iterator[RenderableType]:
             ("EDC", "", "besides"), (row for edc in seen.edcs for row in _besides(edc)), tight=True
         )
     else:
-        yield Text("No EDC is among the partners: meterhub partner add")
+        yield Text("No EDC that may log in is among the partners: meterhub partner add")
     if seen.egss:
         headings = (
             "EGS,\ntonight",
