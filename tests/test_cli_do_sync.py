@@ -3,7 +3,7 @@
 import io
 import json
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
@@ -151,6 +151,34 @@ def test_accounts_that_are_new_to_the_roster_are_not_counted_as_moved(hub: Hub, 
     assert answer["moves"][-1] == {"was": "not in the roster", "becomes": "keystone", "accounts": 1200}
     said = operator.reads(root, NEXT, "sync", "diff", "cnp")
     assert "\nIt moves 8 accounts, 80.0%, of 10 before.\nNew accounts: 1,200.\n" in said
+
+
+def test_the_difference_says_of_which_accounts_the_supplier_stays_and_the_start_moves(
+    hub: Hub, operator: Operator
+) -> None:
+    champion, keystone = (
+        next(egs.duns for egs in EGSS if egs.id == name) for name in ("champion", "keystone")
+    )
+    spring, summer, ahead = date(2013, 3, 1), date(2013, 7, 1), date(2014, 1, 1)
+    send_sync(hub, {**dict.fromkeys("ABCD", (champion, spring)), "E": (keystone, spring), "F": ""})
+    (first,) = operator.asks(hub.home.root, NOW, "sync", "list")
+    hub.at(NEXT)
+    now = {"A": (champion, summer), "B": (champion, date(2013, 1, 1)), "C": (champion, ahead)}
+    send_sync(hub, {**now, "D": (champion, spring), "E": (keystone, None), "F": ""})
+    second = operator.asks(hub.home.root, NEXT, "sync", "list")[-1]["id"]
+    answer = operator.asks(hub.home.root, NEXT, "sync", "diff", first["id"], second, "--accounts")
+    # The one whose start lies ahead is nobody's until then: it changes hands.
+    assert [(one["account"], one["becomes"]) for one in answer["accounts"]] == [("C", "not yet champion")]
+    assert [one["account"] for one in answer["accounts_that_stay"]] == ["A", "B", "E"]
+    counted = [(one["holder"], one["earlier"], one["later"]) for one in answer["starts"]]
+    assert counted == [("champion", 1, 1), ("keystone", 0, 1)]
+    said = operator.reads(hub.home.root, NEXT, "sync", "diff", first["id"], second)
+    assert (
+        "Of accounts that stay with their EGS, the start moves of 3: to an earlier day of 1, to a later one of 2."
+        in said
+    )
+    of_keystone = next(line.split() for line in said.splitlines() if line.split()[:2] == ["keystone", "0"])
+    assert of_keystone == ["keystone", "0", "1", "E", "2013-03-01", "none", "said"]
 
 
 def test_the_first_sync_of_all_gives_every_account_to_somebody(hub: Hub, operator: Operator) -> None:

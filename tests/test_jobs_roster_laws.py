@@ -14,7 +14,7 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobs.rules import due, moves
+from jobs.rules import due, moves, starts
 from jobs.rules.moves import Moves
 from jobs.stores import due_blocks, sync_parts
 from jobs.stores.lake import Lake
@@ -243,3 +243,38 @@ def lake_file(lake: Lake, path: str, blocks: list[tuple[str, str, bool]]) -> Lak
         first_versions=len(blocks), late=0, account_low=blocks[0][0], account_high=blocks[-1][0],
         version_low=1, version_high=1, bytes=written.bytes, sha256=written.sha256,
     )  # fmt: skip
+
+
+@FEW
+@given(rosters(), rosters(), st.integers(1, 7), st.integers(1, 7))
+def test_whose_start_moves_though_its_supplier_stays_is_the_same_however_rosters_are_cut(
+    old: pa.Table, new: pa.Table, size: int, other: int
+) -> None:
+    before = pa.Table.from_pylist(stand(old), schema=STANDING)
+    after = pa.Table.from_pylist(stand(new), schema=STANDING)
+    found = [
+        starts.between(had, has, today=TODAY)
+        for had, has in beside(pieces(before, size), pieces(after, other))
+    ]
+    was = {one["account"]: one for one in stand(old)}
+    moved = [
+        {
+            "account": one["account"],
+            "egs_duns": one["egs_duns"],
+            "was": had["egs_start"],
+            "becomes": one["egs_start"],
+        }
+        for one in stand(new)
+        if (had := was.get(one["account"])) is not None
+        and one["egs_duns"]
+        and holder(had) == holder(one)
+        and had["egs_start"] != one["egs_start"]
+    ]
+    assert [each for one in found for each in one.to_pylist()] == moved
+    counted = {one.egs_duns: one for one in starts.count(found)}
+    assert set(counted) == {one["egs_duns"] for one in moved}
+    for duns, one in counted.items():
+        mine = [each for each in moved if each["egs_duns"] == duns]
+        sooner = [each for each in mine if (each["becomes"] or date.max) < (each["was"] or date.max)]
+        assert (one.earlier, one.later) == (len(sooner), len(mine) - len(sooner))
+        assert {"account": one.account, "egs_duns": duns, "was": one.was, "becomes": one.becomes} in mine

@@ -69,7 +69,7 @@ def show_one(asked: Asked, *, sync_id: str) -> None:
         answer["parts_kept"] = parts
         answer["holders"] = []
         if one.path:
-            has = sync_moves.between(None, one, stores=stores, now=asked.clock()).balances
+            has = sync_moves.between(None, one, stores=stores, now=asked.clock()).moves.balances
             answer["holders"] = [
                 {
                     "holder": each.holder,
@@ -101,9 +101,9 @@ def show_one(asked: Asked, *, sync_id: str) -> None:
 )
 @click.argument("one", metavar="EDC|SYNC")
 @click.argument("other", metavar="[SYNC]", required=False)
-@click.option("--accounts", is_flag=True, help="Name each account.")
+@click.option("--accounts", is_flag=True, help="Name each account that changes hands, or whose start moves.")
 def diff(asked: Asked, *, one: str, other: str | None, accounts: bool) -> None:
-    """Who would gain and who would lose how many accounts.
+    """Who would gain and who would lose how many accounts, and of how many that stay the start moves.
 
     Of two syncs, from the first to the second. Of one, from what is in force to it. Of an EDC, from what is in
     force to the sync that waits for an operator's word.

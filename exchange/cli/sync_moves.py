@@ -1,9 +1,9 @@
 """What a sync changes, in words and numbers: for `meterhub sync diff` and `approve`."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from config.errors import RefusedError
 from exchange.cli import show
-from jobs.rules import moves
+from jobs.rules import moves, starts
 from jobs.rules.moves import Moves
+from jobs.rules.starts import Starts
 from jobs.steps.sync import losses
 from jobs.steps.sync.losses import Unfetched
 from jobs.stores.ledger.syncs import Sync
@@ -21,25 +22,48 @@ from jobs.stores.rosters import Roster, beside
 from schemas.usage_day import local_date
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Who gains and loses by another sync; and by EGS, whose start moves of the accounts that it keeps.
+    `restarted`: each of those (`starts.CHANGES`), where accounts are asked for by name. `egss`: ids by DUNS.
+    """
+
+    moves: Moves
+    starts: Sequence[Starts]
+    restarted: pa.Table | None
+    egss: Mapping[str, str]
+
+    def named(self, duns: str) -> str:
+        """What an EGS is called, as `Moves` calls it."""
+        return self.egss.get(duns, f"unclaimed {duns}")
+
+
 def between(
     before: Sync | None, after: Sync, *, accounts: bool = False, stores: Stores, now: datetime
-) -> Moves:
-    """What changes from one sync, or from none, to the other. `accounts`: name each that changes hands."""
+) -> Difference:
+    """What changes from one sync, or from none, to the other. `accounts`: name each that does."""
     known = stores.partners.current()
     edc = known.get(after.edc)
     if edc is None or edc.zone is None:
         raise RefusedError("no-such-edc", f"{after.edc}, whose sync this is, is no EDC among the partners")
     egss = {egs.duns: egs.id for egs in known.egss}
-    holders_of = partial(moves.holders, egss=egss, today=local_date(now, edc.zone))
+    today = local_date(now, edc.zone)
+    holders_of = partial(moves.holders, egss=egss, today=today)
     had = () if before is None else _roster(before, stores).stretches()
     counted: Counter[tuple[str, str]] = Counter()
-    named = []
+    named, restarted = [], []
     for some, others in beside(had, _roster(after, stores).stretches()):
         changes = moves.between(holders_of(some), holders_of(others))
         counted += moves.count(changes)
         if accounts:
             named.append(moves.moved(changes))
-    return Moves(counted=counted, accounts=pa.concat_tables(named) if accounts else None)
+        restarted.append(starts.between(some, others, today=today))
+    return Difference(
+        moves=Moves(counted=counted, accounts=pa.concat_tables(named) if accounts else None),
+        starts=starts.count(restarted),
+        restarted=pa.concat_tables(restarted) if accounts else None,
+        egss=egss,
+    )
 
 
 def _roster(one: Sync, stores: Stores) -> Roster:
@@ -67,8 +91,11 @@ def name_of(holder: str, stores: Stores) -> str:
     return partner.name if partner is not None else ""
 
 
-def answer(before: Sync | None, after: Sync, found: Moves, lost: Sequence[Unfetched]) -> dict[str, Any]:
+def answer(
+    before: Sync | None, after: Sync, difference: Difference, lost: Sequence[Unfetched]
+) -> dict[str, Any]:
     """The difference for programs."""
+    found = difference.moves
     said: dict[str, Any] = {
         "from": None if before is None else before.id,
         "to": after.id,
@@ -77,13 +104,20 @@ def answer(before: Sync | None, after: Sync, found: Moves, lost: Sequence[Unfetc
         "new": found.new,
         "moves": [{"was": was, "becomes": becomes, "accounts": n} for was, becomes, n in found.pairs],
         "holders": [asdict(balance) for balance in found.balances],
+        "starts": [asdict(one) | {"holder": difference.named(one.egs_duns)} for one in difference.starts],
         "unfetched": [asdict(one) for one in lost],
     }
-    return said if found.accounts is None else said | {"accounts": found.accounts.to_pylist()}
+    if found.accounts is not None and difference.restarted is not None:
+        said["accounts"] = found.accounts.to_pylist()
+        said["accounts_that_stay"] = difference.restarted.to_pylist()
+    return said
 
 
-def readable(before: Sync | None, after: Sync, found: Moves, lost: Sequence[Unfetched]) -> list[Any]:
+def readable(
+    before: Sync | None, after: Sync, difference: Difference, lost: Sequence[Unfetched]
+) -> list[Any]:
     """The difference for people."""
+    found = difference.moves
     since = "nothing in force" if before is None else f"{before.id} ({before.state}, as of {before.as_of})"
     shown: list[Any] = [f"From {since} to {after.id} ({after.state}, as of {after.as_of})"]
     if found.number:
@@ -93,22 +127,52 @@ def readable(before: Sync | None, after: Sync, found: Moves, lost: Sequence[Unfe
         shown.append("It moves no account.")
     if found.new:
         shown.append(f"New accounts: {found.new:,}.")
-    if not found.pairs:
-        return shown
-    pairs = [(was, becomes, f"{count:,}") for was, becomes, count in found.pairs]
-    shown.append(show.table(("of record was", "becomes", ">accounts"), pairs))
-    rows = [
-        (one.holder, *(f"{number:,}" for number in (one.before, one.loses, one.gains, one.after)))
-        for one in found.balances
-    ]
-    shown.append(show.table(("", ">before", ">loses", ">gains", ">after"), rows))
+    if found.pairs:
+        pairs = [(was, becomes, f"{count:,}") for was, becomes, count in found.pairs]
+        shown.append(show.table(("of record was", "becomes", ">accounts"), pairs))
+        rows = [
+            (one.holder, *(f"{number:,}" for number in (one.before, one.loses, one.gains, one.after)))
+            for one in found.balances
+        ]
+        shown.append(show.table(("", ">before", ">loses", ">gains", ">after"), rows))
+    shown += _starts(difference)
     if lost:
         said = ", ".join(
             f"{one.blocks:,} in {one.files:,} file{'s'[: one.files > 1]} of {one.egs}" for one in lost
         )
         shown.append(f"Blocks that would be taken back before they were fetched: {said}.")
         shown.append("Those of usage days from the next supplier's start on go to it; the others are held.")
-    if found.accounts is not None:
+    if found.accounts is not None and len(found.accounts):
         moved = [(row["account"], row["was"], row["becomes"]) for row in found.accounts.to_pylist()]
         shown.append(show.table(("account", "of record was", "becomes"), moved))
+    if difference.restarted is not None and len(difference.restarted):
+        stay = [
+            (one["account"], difference.named(one["egs_duns"]), _day(one["was"]), _day(one["becomes"]))
+            for one in difference.restarted.to_pylist()
+        ]
+        shown.append(show.table(("account", "stays with", "its start was", "becomes"), stay))
     return shown
+
+
+def _starts(difference: Difference) -> list[Any]:
+    """Of which accounts the EGS stays and the start moves."""
+    if not difference.starts:
+        return []
+    earlier, later = (sum(getattr(one, kind) for one in difference.starts) for kind in ("earlier", "later"))
+    rows = [
+        (
+            difference.named(one.egs_duns), f"{one.earlier:,}", f"{one.later:,}", one.account, _day(one.was),
+            _day(one.becomes),
+        )
+        for one in difference.starts
+    ]  # fmt: skip
+    said = (
+        f"Of accounts that stay with their EGS, the start moves of {earlier + later:,}: to an earlier day of "
+        f"{earlier:,}, to a later one of {later:,}."
+    )
+    columns = ("stays with", ">earlier", ">later", "one of them", "its start was", "becomes")
+    return [said, show.table(columns, rows)]
+
+
+def _day(start: date | None) -> str:
+    return "none said" if start is None else start.isoformat()

@@ -32,17 +32,18 @@ def taken(before: pa.Table, after: pa.Table, *, today: date) -> int:
     """
     then = after.select(["egs_duns", "egs_start"])
     if not before["account"].equals(after["account"]):
-        then = then.take(_places(before["account"], after["account"]))
+        then = then.take(places(before["account"], after["account"]))
     stays = pc.equal(*(rows["egs_duns"].cast(pa.string()) for rows in (before, then)))
-    sooner_or_later = pc.equal(*(_is_later(rows["egs_start"], today) for rows in (before, then)))
+    sooner_or_later = pc.equal(*(is_later(rows["egs_start"], today) for rows in (before, then)))
     return len(before) - (pc.sum(pc.and_(pc.fill_null(stays, False), sooner_or_later)).as_py() or 0)
 
 
-def _is_later(start: pa.ChunkedArray, today: date) -> pa.ChunkedArray:
+def is_later(start: pa.ChunkedArray, today: date) -> pa.ChunkedArray:
+    """Whether a start lies ahead; one that is not said does not."""
     return pc.fill_null(pc.greater(start, pa.scalar(today, pa.date32())), False)
 
 
-def _places(accounts: pa.ChunkedArray, among: pa.ChunkedArray) -> pa.Array:
+def places(accounts: pa.ChunkedArray, among: pa.ChunkedArray) -> pa.Array:
     """Where each account stands among others; null where it does not."""
     found = pc.index_in(accounts, value_set=among.combine_chunks())
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
@@ -81,10 +82,10 @@ def between(before: pa.Table, after: pa.Table) -> pa.Table:
         accounts = has.combine_chunks()
     else:
         gone = pc.invert(pc.is_in(had, value_set=has.combine_chunks()))
-        places = pc.fill_null(_places(has, had), len(had)).to_numpy()
+        stood = pc.fill_null(places(has, had), len(had)).to_numpy()
         left = np.flatnonzero(gone.to_numpy())
         accounts = pa.concat_arrays([*has.chunks, *had.filter(gone).chunks])
-        was = np.append(was, len(were)).astype(np.int32)[np.concatenate([places, left])]
+        was = np.append(was, len(were)).astype(np.int32)[np.concatenate([stood, left])]
         becomes = np.append(becomes, np.full(len(left), len(become), np.int32))
     columns = [_in_words(was, [*were, NOT_THERE]), _in_words(becomes, [*become, NOT_THERE])]
     return pa.Table.from_arrays([accounts, *columns], schema=CHANGES)
