@@ -226,6 +226,27 @@ def test_approval_shows_the_difference_withdraws_and_brings_the_sync_into_force(
     assert "is in-force" in error["message"]
 
 
+def test_of_a_sync_that_was_held_it_is_told_what_became_of_it_in_the_end(
+    held: Hub, operator: Operator
+) -> None:
+    root = held.home.root
+    brake = "was held: it moves 10 accounts, 25.0%"
+    assert operator.asks(root, NEXT, "sync", "approve", SECOND, "--yes", "--by", "Ada")["why"] is None
+    first, second = operator.asks(root, NEXT, "sync", "list")
+    assert (first["why"], first["superseded_by"]) == (f"superseded by {SECOND}", SECOND)
+    assert (second["why"], second["approved_by"]) == (f"{brake}; approved by Ada", "Ada")
+    held.at(NEXT + timedelta(days=1))
+    duns = {egs: duns for duns, egs in BY_DUNS.items()}
+    send_sync(held, {account: duns.get(egs, "") for account, egs in owners(switched=10).items()})
+    third = operator.asks(root, held.now, "sync", "list")[-1]["id"]
+    ended = f"{brake}; approved by Ada; superseded by {third}"
+    assert operator.asks(root, held.now, "sync", "show", SECOND)["why"] == ended
+    assert operator.asks(root, held.now, "explain", SECOND)[0]["why"] == ended
+    shown = " ".join(operator.reads(root, held.now, "sync", "show", SECOND).split())
+    assert "share moved 25.0% " in shown
+    assert f"why {ended} " in shown
+
+
 @pytest.mark.parametrize(("word", "code", "state"), [("n\n", 1, "held"), ("y\n", 0, "in-force")])
 def test_approval_asks_first(
     held: Hub, operator: Operator, monkeypatch: pytest.MonkeyPatch, word: str, code: int, state: str

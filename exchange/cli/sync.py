@@ -1,6 +1,7 @@
 """`meterhub sync`: which roster is in force, what another would change, and an operator's word on it."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import click
 
 from config.errors import OperatorError, RefusedError
-from exchange.cli import opened, options, show, sync_moves
+from exchange.cli import opened, options, show, sync_moves, timeline
 from exchange.cli.options import Asked
+from exchange.stories.syncs import became
 from jobs import pipeline
 from jobs.rules import ownership
 from jobs.steps import sync as step
@@ -35,8 +37,8 @@ def list_all(asked: Asked, *, only: tuple[str, ...]) -> None:
         edcs = [edc.id for edc in opened.edcs(stores, only)] if only else []
         with stores.ledger.read() as tx:
             found = [one for one in syncs.listed(tx) if not edcs or one.edc in edcs]
-            there = syncs.parts_there(tx)
-        answer = [_facts(one, there.get(one.id, 0), asked, stores) for one in found]
+            there, ends = syncs.parts_there(tx), syncs.ends(tx, found)
+        answer = [_facts(one, there.get(one.id, 0), ends.get(one.id, {}), asked, stores) for one in found]
     rows = [
         (
             one["id"],
@@ -65,7 +67,8 @@ def show_one(asked: Asked, *, sync_id: str) -> None:
         one = _get(stores, sync_id)
         with stores.ledger.read() as tx:
             parts = [row._asdict() for row in syncs.parts_of(tx, one.id)]
-        answer = _facts(one, len(parts), asked, stores)
+            end = syncs.ends(tx, [one]).get(one.id, {})
+        answer = _facts(one, len(parts), end, asked, stores)
         answer["parts_kept"] = parts
         answer["holders"] = []
         if one.path:
@@ -78,7 +81,10 @@ def show_one(asked: Asked, *, sync_id: str) -> None:
                 }
                 for each in has
             ]
-    facts = [(key.replace("_", " "), value) for key, value in answer.items() if not isinstance(value, list)]
+    told_by_why = {"id", "approved_by", "superseded_by"}
+    facts = {
+        name: said for name, said in answer.items() if not isinstance(said, list) and name not in told_by_why
+    }
     given = {part["part"]: part for part in parts}
     rows = [
         (number, given[number]["drop_id"], f"{given[number]['rows']:,}")
@@ -87,12 +93,12 @@ def show_one(asked: Asked, *, sync_id: str) -> None:
         for number in range(1, one.parts + 1)
     ]
     readable: list[Any] = [
-        show.table(("", one.id), [(name, value) for name, value in facts if value not in {"", None}]),
+        timeline.facts("sync", one.id, facts),
         show.table((">part", "drop", ">rows"), rows),
     ]
     if answer["holders"]:
         held_rows = [(row["holder"], row["name"], f"{row['accounts']:,}") for row in answer["holders"]]
-        readable.append(show.table(("of record today", "name", ">accounts"), held_rows))
+        readable.append(show.table(("of record by it", "name", ">accounts"), held_rows))
     asked.show(answer, *readable)
 
 
@@ -246,13 +252,16 @@ def _waiting(stores: Stores, edc: str) -> Sync:
     return found[-1]
 
 
-def _facts(one: Sync, there: int, asked: Asked, stores: Stores) -> dict[str, Any]:
+def _facts(one: Sync, there: int, end: Mapping[str, str], asked: Asked, stores: Stores) -> dict[str, Any]:
     facts = {
         key: receipt.instant(value) if isinstance(value, datetime) else value
         for key, value in asdict(one).items()
         if key not in {"path", "sha256"}
     }
     return facts | {
+        "why": became(one, end),
+        "approved_by": end.get("approved_by"),
+        "superseded_by": end.get("superseded_by"),
         # Of a ledger that was made again, only the roster is known.
         "parts_there": there if there or not one.path else None,
         "too_old": one.state == "in-force" and _is_stale(one, asked, stores),
@@ -268,4 +277,5 @@ def _is_stale(one: Sync, asked: Asked, stores: Stores) -> bool:
 
 
 def _brief(one: Sync) -> dict[str, Any]:
-    return {"sync": one.id, "edc": one.edc, "as_of": one.as_of, "state": one.state, "why": one.why or None}
+    why = None if one.state == "in-force" else one.why or None  # what held it back then is over
+    return {"sync": one.id, "edc": one.edc, "as_of": one.as_of, "state": one.state, "why": why}

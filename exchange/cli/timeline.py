@@ -76,7 +76,11 @@ class Fitting:
 
 def facts(kind: str, subject: str, said: Mapping[str, Any]) -> RenderableType:
     """What is said of a thing, a line each."""
-    rows = [(key.replace("_", " "), text(value)) for key, value in said.items() if says(value)]
+    rows = [
+        (key.replace("_", " "), f"{value:.1%}" if key.startswith("share_") else text(value))
+        for key, value in said.items()
+        if says(value)
+    ]
     return show.table((kind.replace("-", " "), subject), rows)
 
 

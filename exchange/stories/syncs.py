@@ -1,5 +1,7 @@
 """The story of a meter data sync: its parts, when it said who may see what, and what it took back."""
 
+from collections.abc import Mapping
+
 from exchange.stories import story
 from exchange.stories.story import Section, Story
 from jobs.stores.ledger import drops, events, outbox, syncs
@@ -8,17 +10,30 @@ from jobs.stores.opened import Stores
 from schemas import receipt
 
 
+def became(sync: Sync, end: Mapping[str, str]) -> str:
+    """Why a sync is in the state it is: what speaks against it or, once nothing did, what became of that.
+    `end`: of it, by syncs.ends.
+    """
+    if sync.state not in {"withdrawing", "in-force", "superseded"}:
+        return sync.why
+    held = f"was held: {sync.why}" if sync.why else ""
+    approved = f"approved by {end['approved_by']}" if "approved_by" in end else ""
+    replaced = f"superseded by {end['superseded_by']}" if "superseded_by" in end else ""
+    return "; ".join(one for one in (held, approved, replaced) if one)
+
+
 def tell(sync: Sync, *, stores: Stores) -> Story:
     """The whole story of a sync."""
     with stores.ledger.read() as tx:
         timeline = story.moments(events.about(tx, sync.id))
         parts = [(part, drops.get(tx, part.drop_id)) for part in syncs.parts_of(tx, sync.id)]
         withdrawn = outbox.withdrawn_by(tx, sync.id, edc=sync.edc)
+        why = became(sync, syncs.ends(tx, [sync]).get(sync.id, {}))
     facts = {
         "edc": sync.edc,
         "as_of": sync.as_of.isoformat(),
         "state": sync.state,
-        "why": sync.why or None,
+        "why": why or None,
         "parts_wanted": sync.parts,
         "accounts": sync.accounts,
         "due_each_night": sync.due,
@@ -58,11 +73,10 @@ def tell(sync: Sync, *, stores: Stores) -> Story:
             rows=[story.outbound(file) | {"blocks": file.blocks} for file in withdrawn],
         ),
     ]
-    why = f": {sync.why}" if sync.why else ""
     return Story(
         kind="sync",
         subject=sync.id,
-        summary=f"{sync.id} is what {sync.edc} said as of {sync.as_of}; it is {sync.state}{why}.",
+        summary=f"{sync.id} is what {sync.edc} said as of {sync.as_of}; it is {sync.state}{f': {why}' if why else ''}.",
         facts=facts,
         timeline=story.in_order(timeline),
         sections=[section for section in sections if section.rows],

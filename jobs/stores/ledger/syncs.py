@@ -1,6 +1,6 @@
 """Syncs in the ledger: forming part by part, then in force, or not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
@@ -179,6 +179,19 @@ def in_state(tx: Connection, *states: str) -> list[Sync]:
 def listed(tx: Connection, *, edc: str = "") -> list[Sync]:
     """All syncs of an EDC, or of all, oldest first."""
     return _all(tx, _sync.c.edc == edc if edc else _sync.c.id != "")
+
+
+def ends(tx: Connection, them: Sequence[Sync]) -> dict[str, dict[str, str]]:
+    """Of syncs, by id: `approved_by`, who let one pass the brake; `superseded_by`, which one took its place."""
+    event = tables.event
+    said = {"sync.approved": "approved_by", "sync.superseded": "superseded_by"}
+    query = select(event.c.about, event.c.name, event.c.details).where(
+        event.c.about.in_([one.id for one in them]) & event.c.name.in_(said)
+    )
+    found: dict[str, dict[str, str]] = {}
+    for about, name, details in tx.execute(query.order_by(event.c.id)):
+        found.setdefault(about, {})[said[name]] = details["by"]
+    return found
 
 
 def comes_before(tx: Connection, one: Sync, other: Sync) -> bool:
