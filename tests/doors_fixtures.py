@@ -186,61 +186,43 @@ class SmallDesk:
         return name if whole else namespace.part_name(name)
 
 
-class Door:
-    """The server, running on a loop in a thread of its own, and ways to come to it."""
+class Reached:
+    """An SSH server on loopback, on a loop in a thread of its own, and ways to come to it."""
 
-    def __init__(
-        self, home: Path, limits: Sftp, hub: Desk | None, partners: Path | None, *, new_key: bool
-    ) -> None:
+    def __init__(self, home: Path, *, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
         self.home = home
-        self.partners = partners or home / "partners"
-        self.partners.mkdir(exist_ok=True)
         self.key_files: dict[str, Path] = {}
-        for login, role in (("cnp", "edc"), ("onc", "edc"), ("acme", "egs"), ("aud", "auditor")):
-            self.add_partner(login, role)
-        self.desk = SmallDesk(home / "sftp_root", PartnersFolder(self.partners))
-        self._hub = hub or self.desk
-        host_keys = home / "host_keys"
-        host_keys.mkdir(exist_ok=True)
-        host_key_file = host_keys / "ssh_host_ed25519_key"
-        if new_key:
-            host_key_file.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
-        host_key = asyncssh.read_private_key(host_key_file)
-        self.host_key = host_key.export_public_key().decode().strip()
-        self.bans = Bans(Home(home).bans, self._hub.now)
-        self._limits = limits
-        self._host_keys = keys.load_host_keys(host_keys)
+        self.host_key = ""
+        self._loop_factory = loop_factory
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name="doors")
-        self._drained = False
 
-    def add_partner(self, login: str, role: str, *, more: str = "", key_more: str = "") -> None:
+    def add_key(self, login: str) -> str:
+        """A new key of that login's, kept in the home; its public line."""
         key = asyncssh.generate_private_key("ssh-ed25519", comment=login)
         file = self.home / f"{login}.key"
         file.touch(mode=0o600)
         file.write_bytes(key.export_private_key("openssh"))
         self.key_files[login] = file
-        duns = {"cnp": "957877905", "onc": "1039940674000"}.get(
-            login, f"{zlib.crc32(login.encode()) % 10**9:09}"
-        )
-        entry = f'"{key.export_public_key().decode().strip()}"'
-        if key_more:
-            entry = f"{{ key = {entry}, {key_more} }}"
-        zone = 'time_zone = "America/Chicago"' if role == "edc" else ""
-        traded = f'duns = "{duns}"' if role in {"edc", "egs"} else ""
-        text = f'id = "{login}"\nrole = "{role}"\nname = "{login.upper()}"\n{traded}\n{zone}\n'
-        (self.partners / f"{login}.toml").write_text(f"{text}authorized_keys = [{entry}]\n{more}\n")
+        return key.export_public_key().decode().strip()
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        raise NotImplementedError
+
+    @property
+    def port(self) -> int:
+        raise NotImplementedError
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         try:
-            self.doors = Doors(self._hub, self._limits, self._host_keys, self.bans)
-            await self.doors.start()
+            await self.open()
         except BaseException as error:
             self._ready.set_exception(error)
             raise
@@ -251,13 +233,7 @@ class Door:
         self._thread.start()
         self._ready.result(SECONDS)
 
-    def drain(self) -> None:
-        self._drained = True
-        asyncio.run_coroutine_threadsafe(self.doors.drain(), self.loop).result(SECONDS)
-
     def stop(self) -> None:
-        if not self._drained:
-            self.drain()
         self.loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(SECONDS)
         assert not self._thread.is_alive()
@@ -267,15 +243,6 @@ class Door:
         answer: Future[Any] = Future()
         self.loop.call_soon_threadsafe(lambda: answer.set_result(ask()))
         return answer.result(SECONDS)
-
-    @property
-    def port(self) -> int:
-        return self.doors.port
-
-    def folder(self, login: str, name: str) -> Path:
-        path = self.desk.root / login / name
-        path.mkdir(parents=True, exist_ok=True)
-        return path
 
     # ── Clients ──────────────────────────────────────────────────────────────────────────────────
 
@@ -350,6 +317,67 @@ class Door:
         )
         assert not check or done.returncode == 0, done.stderr
         return done
+
+
+class Door(Reached):
+    """The hub's own server."""
+
+    def __init__(
+        self, home: Path, limits: Sftp, hub: Desk | None, partners: Path | None, *, new_key: bool
+    ) -> None:
+        super().__init__(home, loop_factory=uvloop.new_event_loop)
+        self.partners = partners or home / "partners"
+        self.partners.mkdir(exist_ok=True)
+        for login, role in (("cnp", "edc"), ("onc", "edc"), ("acme", "egs"), ("aud", "auditor")):
+            self.add_partner(login, role)
+        self.desk = SmallDesk(home / "sftp_root", PartnersFolder(self.partners))
+        self._hub = hub or self.desk
+        host_keys = home / "host_keys"
+        host_keys.mkdir(exist_ok=True)
+        host_key_file = host_keys / "ssh_host_ed25519_key"
+        if new_key:
+            host_key_file.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+        host_key = asyncssh.read_private_key(host_key_file)
+        self.host_key = host_key.export_public_key().decode().strip()
+        self.bans = Bans(Home(home).bans, self._hub.now)
+        self._limits = limits
+        self._host_keys = keys.load_host_keys(host_keys)
+        self._drained = False
+
+    def add_partner(self, login: str, role: str, *, more: str = "", key_more: str = "") -> None:
+        line = self.add_key(login)
+        duns = {"cnp": "957877905", "onc": "1039940674000"}.get(
+            login, f"{zlib.crc32(login.encode()) % 10**9:09}"
+        )
+        entry = f'"{line}"'
+        if key_more:
+            entry = f"{{ key = {entry}, {key_more} }}"
+        zone = 'time_zone = "America/Chicago"' if role == "edc" else ""
+        traded = f'duns = "{duns}"' if role in {"edc", "egs"} else ""
+        text = f'id = "{login}"\nrole = "{role}"\nname = "{login.upper()}"\n{traded}\n{zone}\n'
+        (self.partners / f"{login}.toml").write_text(f"{text}authorized_keys = [{entry}]\n{more}\n")
+
+    async def open(self) -> None:
+        self.doors = Doors(self._hub, self._limits, self._host_keys, self.bans)
+        await self.doors.start()
+
+    def drain(self) -> None:
+        self._drained = True
+        asyncio.run_coroutine_threadsafe(self.doors.drain(), self.loop).result(SECONDS)
+
+    def stop(self) -> None:
+        if not self._drained:
+            self.drain()
+        super().stop()
+
+    @property
+    def port(self) -> int:
+        return self.doors.port
+
+    def folder(self, login: str, name: str) -> Path:
+        path = self.desk.root / login / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
 
 
 def patient(transport: paramiko.Transport) -> paramiko.Transport:

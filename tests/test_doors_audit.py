@@ -1,6 +1,5 @@
 """What ssh-audit, which looks at the doors as a stranger does, has to say of them."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -8,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 import pytest
 
+from attacked_fixtures import Stock, reached
 from doors_fixtures import SECONDS, Door, open_door
 from exchange import keys
 
@@ -70,16 +69,7 @@ def test_a_door_that_offers_one_thing_more_does_not_pass(door: Door, tmp_path: P
     assert "Ciphers did not match" in done.stdout
 
 
-def test_the_librarys_own_choice_fails() -> None:
+def test_the_librarys_own_choice_fails(tmp_path: Path) -> None:
     """So that it is known what the pinned lists are for."""
-
-    async def listen() -> dict[str, set[tuple[str, str]]]:
-        host_keys = [asyncssh.generate_private_key("ssh-rsa", key_size=2048)]
-        server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=host_keys)
-        try:
-            return await asyncio.to_thread(found, server.get_port())
-        finally:
-            server.close()
-            await server.wait_closed()
-
-    assert asyncio.run(asyncio.wait_for(listen(), SECONDS))["fail"]
+    with reached(Stock(tmp_path)) as stock:
+        assert found(stock.port)["fail"]

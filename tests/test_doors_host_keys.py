@@ -72,11 +72,3 @@ def test_the_key_in_use_stays_the_one_it_was_while_the_next_is_announced(tmp_pat
         for _ in range(3):
             assert visit(door, known, "UpdateHostKeys=no").returncode == 0
         assert keys_in(known) == {door.host_key}
-
-
-def test_host_keys_are_read_when_the_hub_starts_and_not_at_each_login(tmp_path: Path) -> None:
-    with open_door(tmp_path) as door:
-        for file in (door.home / "host_keys").iterdir():
-            file.unlink()
-        with door.transport("cnp") as transport:
-            assert transport.is_authenticated()

@@ -1,27 +1,19 @@
 """Reading: what is sent, how it is counted, and how much may wait."""
 
-import asyncio
 import os
-import resource
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 import pytest
 
-from doors_fixtures import SECONDS, Door, Raw, open_door, string, until
+from doors_fixtures import Door, Raw, open_door, string, until
 from exchange.session import SftpSession
 from exchange.sftp_v3 import MAX_DATA
 
 READ, CLOSE, LSTAT, FSTAT, OPENDIR, READDIR, STAT, REALPATH, EXTENDED = 5, 4, 7, 8, 11, 12, 17, 16, 200
 OK, EOF, MISSING, DENIED, FAILURE = 0, 1, 2, 3, 4
-
-
-def _resident() -> int:
-    """Bytes of this process that are in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 @pytest.fixture
@@ -251,68 +243,6 @@ def test_limits_and_the_file_system_are_told(door: Door, raw: Raw, outbound: Pat
         assert struct.unpack(">11Q", rest)[10] == 200
     _, rest = raw.ask(EXTENDED, string("fstatvfs@openssh.com") + raw.open("outbound/a.gz", 1))
     assert struct.unpack(">11Q", rest)[0] > 0
-
-
-# ── How much may wait ────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_read_of_4_gib_gives_256_kib_at_most(outbound: Path, raw: Raw) -> None:
-    content = os.urandom(1 << 20)
-    (outbound / "a.gz").write_bytes(content)
-    found = read(raw, raw.open("outbound/a.gz", 1), 0, 0xFFFFFFFF)
-    assert len(found) == MAX_DATA <= 256 * 1024
-    assert content.startswith(found)
-
-
-@pytest.mark.parametrize("window", [1 << 16, 1 << 31], ids=["its window is full", "its network is full"])
-def test_a_client_that_asks_and_does_not_take_is_answered_no_further(
-    door: Door, outbound: Path, window: int
-) -> None:
-    """Measured on the stock server: 60 such requests took it to 559 MiB."""
-    requests = 250
-    with (outbound / "a.gz").open("wb") as file:
-        file.truncate(requests * MAX_DATA)
-
-    def waiting() -> int | None:
-        """Bytes of answers that wait in the server, if it waits for the client to take some."""
-        (login,) = door.doors._logins
-        (session,) = login.sessions
-        if not (login.is_clogged or session._full):
-            return None
-        in_network: int = login._connection.network.get_write_buffer_size()
-        return in_network + session._channel.get_write_buffer_size()
-
-    async def ask() -> tuple[int, int]:
-        async with asyncssh.connect(**door.asyncssh_options("acme")) as connection:
-            writer, reader, _ = await connection.open_session(subsystem="sftp", encoding=None, window=window)
-            writer.write(packet(1, 3))
-            writer.write(packet(3, 1, string("outbound/a.gz"), struct.pack(">II", 1, 0)))
-            await answer(reader)
-            handle = (await answer(reader))[5:]
-            connection._transport.pause_reading()
-            before = _resident()
-            for n in range(requests):
-                writer.write(packet(READ, n, handle, struct.pack(">QI", n * MAX_DATA, 0xFFFFFFFF)))
-            most = await asyncio.to_thread(until, lambda: door.on_loop(waiting))
-            grown = _resident() - before
-            connection._transport.resume_reading()
-            for n in range(requests):
-                found = await answer(reader)
-                assert (found[0], int.from_bytes(found[1:5]), len(found)) == (103, n, MAX_DATA + 9)
-            return most, grown
-
-    most, grown = asyncio.run(asyncio.wait_for(ask(), SECONDS))
-    assert most < 2 << 20
-    assert grown < 20 << 20
-
-
-def packet(kind: int, request: int, *fields: bytes) -> bytes:
-    body = struct.pack(">BI", kind, request) + b"".join(fields)
-    return struct.pack(">I", len(body)) + body
-
-
-async def answer(reader: asyncssh.SSHReader[bytes]) -> bytes:
-    return await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
 
 
 # ── Listings ─────────────────────────────────────────────────────────────────────────────────────
