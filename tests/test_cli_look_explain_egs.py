@@ -144,6 +144,26 @@ def test_without_a_sync_nobody_is_of_record(hub: Hub, at_desk: Callable[[Hub], D
     assert reasons(at_desk(hub), "champion") == {"7": "suspense"}
 
 
+def test_an_account_whose_supplier_starts_later_is_nobodys_yet_and_not_another_suppliers(
+    hub: Hub, at_desk: Callable[[Hub], Desk]
+) -> None:
+    ahead = DAY + timedelta(days=9)
+    roster = [
+        Row(account="1"),
+        Row(account="2", start=ahead),
+        Row(account="3", duns=STRANGER_DUNS, start=ahead),
+    ]
+    send_sync(hub, roster)
+    send(hub, *(Cut(account=one, day=DAY) for one in "123"))
+    hub.sweep()
+    desk = at_desk(hub)
+    assert reasons(desk, "bluebonnet") == {"1": "another", "2": "not-yet", "3": "not-yet"}
+    assert reasons(desk, "champion")["2"] == "starts-later"
+    assert (
+        f"not-yet         from {ahead}" in desk.ask("explain", "bluebonnet", "--day", str(DAY), "--list").out
+    )
+
+
 def test_what_keeps_an_account_out_is_told_for_each_that_is_of_record(
     tmp_path_factory: pytest.TempPathFactory, at_desk: Callable[[Hub], Desk]
 ) -> None:

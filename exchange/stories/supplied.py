@@ -61,7 +61,7 @@ def proof(row: Mapping[str, Any]) -> str:
             return f"{row['publication']}, by {row['published_by']}"
         case "waiting":
             return str(row["drop"])
-        case "starts-later":
+        case "starts-later" | "not-yet":
             return f"from {row['egs_start']}"
     return ""
 

@@ -52,6 +52,7 @@ REASONS: dict[str, tuple[bool, str]] = {
     "rewrite-due": (False, "of record; its file is to be written again"),
     "unexplained": (False, "of record, and nothing says why: run verify"),
     "starts-later": (False, "the roster names it, from a later day on"),
+    "not-yet": (False, "nobody's yet: the start of its EGS lies ahead"),
     "another": (False, "another EGS is of record"),
     "default-service": (False, "nobody is of record: default service"),
     "unclaimed": (False, "the roster names an EGS that is no partner"),
@@ -270,6 +271,7 @@ _WHY = """
             when together.duns = $duns and not mine then 'starts-later'
             when not known then 'suspense'
             when together.duns = '' then 'default-service'
+            when not mine and together.starts > $today then 'not-yet'
             when not mine and not list_contains($partners, together.duns) then 'unclaimed'
             when not mine then 'another'
             when version is null and is_due then 'missing'
