@@ -44,7 +44,7 @@ def coming(partner: Partner, *, allows: Collection[str]) -> Iterator[Change]:
     if partner.legacy is not None and allows:
         until, gone = partner.legacy.until, frozenset(allows)
         yield Change(name="its exception ends", when=until, gone=gone, left=algorithms.OFFERED)
-    yield without(NEXT_TO_GO.keys(), allows=allows, name="the policy takes its next step")
+    yield without(NEXT_TO_GO.keys(), allows=allows, name="the hub offers fewer algorithms")
 
 
 def without(names: Collection[str], *, allows: Collection[str], name: str = "") -> Change:

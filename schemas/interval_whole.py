@@ -22,6 +22,7 @@ LONGEST_BLOCK = 1 << 20  # bytes; a legal one has a few thousand
 
 _HEAD = 1 << 16  # bytes that are looked at to say what a file is that is not LSE
 _GZIP_MAGIC = b"\x1f\x8b"
+_BEGUN = re.compile(rb"(?:\A|\n)00000001,[^\n]*\n00000002,")
 _CONTROL = re.compile(rb"[^\t\n\r\x20-\x7e\x80-\xff]")
 
 
@@ -45,7 +46,7 @@ def body(text: pa.Buffer) -> Body | Fault:
     if end <= begin:
         return Fault(code="empty", found=f"{len(view)} bytes", wanted=CODES["empty"].wanted)
     trimmed = text.slice(begin, end - begin)
-    if not interval_rows.has_blocks(trimmed):
+    if not interval_rows.has_blocks(trimmed) or _is_binary(trimmed):
         return _foreign(trimmed)
     pieces = interval_rows.stretches(trimmed)
     longest = int(np.diff(pieces).max())
@@ -67,7 +68,7 @@ def _last_text(view: memoryview) -> int:
 
 
 def _foreign(text: pa.Buffer) -> Fault:
-    """What a file is that has no block: UTF-16, no text at all, or another text."""
+    """What a file is that has no block to be read: UTF-16, no text at all, or another text."""
     head = memoryview(text)[:_HEAD].tobytes()
     if head[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} or _every_other_is_nul(head):
         found = f"the bytes {head[:4].hex(' ')} at its beginning"
@@ -82,6 +83,12 @@ def _foreign(text: pa.Buffer) -> Fault:
     rows = np.count_nonzero(np.frombuffer(text, np.uint8) == interval_rows.LF) + 1
     found = f"{rows} row{'s' if rows > 1 else ''}, none with the sort code 00000001"
     return Fault(code="not-lse", found=found, wanted=CODES["not-lse"].wanted)
+
+
+def _is_binary(text: pa.Buffer) -> bool:
+    """Whether a row 00000001 stands in what is no text by chance: no block begins as blocks do near its beginning."""
+    head = memoryview(text)[:_HEAD].tobytes()
+    return not _BEGUN.search(head) and _no_text(head) is not None
 
 
 def _every_other_is_nul(head: bytes) -> bool:

@@ -468,6 +468,18 @@ def test_who_is_disabled_is_named_with_since_when_and_what_waits_because_of_it(
     assert [one["partner"] for one in status(desk)["disabled"]] == [CNP.id]
 
 
+def test_how_long_it_is_to_a_deadline_far_ahead_is_told_in_days_and_years(
+    only_cnp: Hub, desk_at: DeskAt
+) -> None:
+    desk = desk_at(only_cnp)
+    for day, words in (
+        ("2013-09-02", "in 17 h 5"),
+        ("2013-09-05", "in 3 days 17 h"),
+        ("2017-10-12", "in 4 years 41 days"),
+    ):
+        assert words in desk.ask("status", "--day", day).out
+
+
 # ── Looking on ───────────────────────────────────────────────────────────────────────────────────
 
 

@@ -149,12 +149,20 @@ def test_latin_1_is_named_by_its_byte_and_place() -> None:
     [
         (bytes(5000), "the byte 00 at place 1 of the file"),
         (gzip.compress(bytes(FIRST)), "gzip data, under a name that does not end in .gz"),
+        (b"PK\x03\x04\n00000001,1,4\n\xff\n", "the byte 03 at place 3 of the file"),
+        (b"00000001\n\x1b\x00\n00000001,1\n" + bytes(range(256)), "the byte 1b at place 10 of the file"),
     ],
-    ids=["NUL", "gzip"],
+    ids=["NUL", "gzip", "a row 00000001 in it", "a row 00000001 before it"],
 )
 def test_what_is_no_text_is_told_by_what_it_is(content: bytes, found: str) -> None:
-    fault = lse.parse(content).faults[0]
+    (fault,) = lse.parse(content).faults
     assert (fault.code, fault.found) == ("not-text", found)
+
+
+def test_a_byte_that_no_text_has_is_a_fault_of_its_block_where_there_are_blocks() -> None:
+    parsed = lse.parse(bytes(FIRST).replace(b"00000001,", b"00000001,\x00", 1) + bytes(SECOND))
+    assert (len(parsed.blocks), parsed.rejected, parsed.refused) == (1, 1, False)
+    assert [fault.scope for fault in parsed.faults] == ["block"]
 
 
 def test_a_file_that_was_cut_off_says_so_first_and_then_what_else_is_wrong() -> None:

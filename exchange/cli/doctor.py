@@ -173,10 +173,10 @@ def _coming(seen: Examined) -> Iterator[RenderableType]:
     felt = [one for one in seen.effects if one.verdict != STAYS]
     rows = [(one.change.name, one.change.when or "", one.client, one.verdict, one.words) for one in felt]
     if rows:
-        yield show.table(("if or when", "", "its client", "", ""), rows, tight=True)
+        yield show.table(("what may come", "its day", "its client", "", ""), rows, tight=True)
     noticed = {one.change.name for one in felt}
     for name in dict.fromkeys(one.change.name for one in seen.effects if one.change.name not in noticed):
-        yield f"If or when {name}: none of its clients would notice"
+        yield f"None of its clients would notice if {name}"
 
 
 def _opens(refused: str) -> str:

@@ -21,6 +21,7 @@ from schemas import receipt
 
 _BAR = 8  # characters
 _SECONDS = 2.0  # between two looks
+_HOUR, _DAY, _YEAR = 60, 24 * 60, 365 * 24 * 60  # minutes
 
 
 @options.command(
@@ -228,5 +229,15 @@ def _deadline(edc: OfEdc) -> Text:
         )
     if edc.minutes_left is None:
         return Text("passed, not judged", "yellow")
-    hours, minutes = divmod(edc.minutes_left, 60)
-    return Text(f"in {hours} h {minutes:02} min" if hours else f"in {minutes} min", "" if hours else "yellow")
+    return Text(f"in {_span(edc.minutes_left)}", "" if edc.minutes_left >= _HOUR else "yellow")
+
+
+def _span(minutes: int) -> str:
+    """A time in the two units that matter."""
+    if minutes < _HOUR:
+        return f"{minutes} min"
+    if minutes < 2 * _DAY:
+        return f"{minutes // _HOUR} h {minutes % _HOUR:02} min"
+    if minutes < 2 * _YEAR:
+        return f"{minutes // _DAY:,} days {minutes % _DAY // _HOUR} h"
+    return f"{minutes // _YEAR:,} years {minutes % _YEAR // _DAY} days"
