@@ -109,7 +109,10 @@ def held() -> int:
 class BenchHub:
     """A hub's home, and workers as `meterhub serve` has them: one that loads, one for everything else."""
 
-    def __init__(self, root: Path, egss: tuple[Egs, ...] = EGSS, *, workers: int = 1) -> None:
+    def __init__(
+        self, root: Path, egss: tuple[Egs, ...] = EGSS, *, workers: int = 1, beside: "BenchHub | None" = None
+    ) -> None:
+        """`beside`: the hub whose workers, which are warm, are this one's, too."""
         home = Home(root)
         home.lay_out()
         home.settings_file.write_text(f"workers = {workers}\n")
@@ -122,6 +125,9 @@ class BenchHub:
         knobs = settings.load(root)
         log.configure(home, knobs, console=False)
         self.stores = Stores.open(home, knobs)
+        if beside is not None:
+            self.loader, self.other = beside.loader, beside.other
+            return
         self.loader = Worker(make_executor(knobs, prepare=tasks.prepare, given=(root, knobs)))
         self.other = Worker(make_executor(knobs, prepare=tasks.prepare, given=(root, knobs)))
 

@@ -24,8 +24,8 @@ _FIRST_DAY = date(2013, 9, 1)
 
 
 def measured(folder: Path, *, edc: Edc, egss: tuple[Egs, ...], accounts: int, runs: int) -> list[Pair]:
-    """Each run is two days: a sync of as many accounts as before; the night; a sync in which some have switched.
-    The first run, whose sync has none before it, warms up and does not count.
+    """Each run has a sync of as many accounts as before; and a hub of its own with one night, not collected, and a
+    sync in which some have switched. The first run, whose sync has none before it, warms up and does not count.
     """
     sync = Pair(
         what=f"a sync of {PARTS * accounts:,} rows, in force beside the one before",
@@ -37,7 +37,7 @@ def measured(folder: Path, *, edc: Edc, egss: tuple[Egs, ...], accounts: int, ru
         at_most=1.2,
     )
     folder.mkdir()
-    large, small = BenchHub(folder / "large", egss), BenchHub(folder / "small", egss)
+    large, small = BenchHub(folder / "large", egss), BenchHub(folder / "0", egss)
     script = Worker(ProcessPoolExecutor(1, mp_context=get_context("forkserver")))
     for run in range(runs + 1):
         day = _FIRST_DAY + timedelta(days=2 * run)
@@ -60,12 +60,16 @@ def measured(folder: Path, *, edc: Edc, egss: tuple[Egs, ...], accounts: int, ru
         night = Night(
             day=day, edcs=(edc,), egss=egss, accounts=BUCKETS * accounts, bucket=accounts, net_metered=0.0
         )
-        for file in (*night.sync(edc), *(night.bucket_of(edc, number) for number in range(BUCKETS))):
-            small.takes(file, small.loader, at=at)
-        switch.other.append(small.publishes(at=at))
+        one = BenchHub(folder / f"{run + 1}", egss, beside=small)
+        for part in night.sync(edc):
+            one.takes(part, one.other, at=at)
+        for number in range(BUCKETS):
+            one.takes(night.bucket_of(edc, number), one.loader, at=at)
+        switch.other.append(one.publishes(at=at))
         next_day = at + timedelta(hours=20)
         switched = night.switch(edc, accounts=BUCKETS * accounts // SWITCHED)
-        switch.hub.append([small.takes(part, small.other, at=next_day) for part in switched][-1])
+        switch.hub.append([one.takes(part, one.other, at=next_day) for part in switched][-1])
+        one.stores.close()
     for hub in (large, small):
         hub.close()
     script.pool.shutdown()
