@@ -36,6 +36,10 @@ class Owners:
     duns: pa.DictionaryArray
     start: pa.ChunkedArray
 
+    def take(self, rows: npt.NDArray[np.int64]) -> "Owners":
+        """Those of some rows."""
+        return Owners(place=self.place[rows], duns=self.duns.take(rows), start=self.start.take(rows))
+
     def supplied_on(self, day: date) -> npt.NDArray[np.bool_]:
         """Whether a usage day is one of those from the EGS's start on. Where none is said, it is not."""
         began = pc.fill_null(pc.less_equal(self.start, pa.scalar(day, pa.date32())), False)

@@ -35,9 +35,8 @@ def finish(edc: str, *, stores: Stores, now: datetime) -> None:
         manifests = _lay_out(recorded, stores=stores, now=now)
         with stores.ledger.write() as tx:
             outbox.laid_out(tx, publication_id, at=now)
-            for manifest in manifests:
-                about = manifest.name.removesuffix(receipt.MANIFEST)
-                events.laid(tx, manifest, at=now, about=about)
+            laid = [events.of_paper(one, about=one.name.removesuffix(receipt.MANIFEST)) for one in manifests]
+            events.record_all(tx, laid, at=now)
 
 
 def _lay_out(recorded: list[OutboundFile], *, stores: Stores, now: datetime) -> list[Laid]:

@@ -83,8 +83,8 @@ def publish(
         run = _Run.of(edc, stores=stores, now=now)
         if isinstance(run, Withheld):
             return run
-        again = run.rewrite(holds_unfetched=holds_unfetched)
-        new = run.publish(release)
+        again, judged = run.rewrite(holds_unfetched=holds_unfetched)
+        new = run.publish(release, judged)
         if not again and not new:
             return NothingNew()
         blocks = sum(draft.blocks for draft in (*again, *new))
@@ -129,11 +129,14 @@ class _Run:
             stores=stores,
         )
 
-    def publish(self, release: Collection[str]) -> list[Draft]:
-        """Lay out what became current, and what is held no more."""
+    def publish(self, release: Collection[str], judged: Collection[int]) -> list[Draft]:
+        """Lay out what became current, and what is held no more. `judged`: lake files of which what this run has
+        lost is for nobody yet.
+        """
         with self.stores.ledger.read() as tx:
             new = loads.between(tx, edc=self.edc.id, after_seq=self.after, through_seq=self.through)
-            waiting = holds.files_held(tx, edc=self.edc.id, why=self._may_be_free(tx, release))
+            why = self._may_be_free(tx, release)
+            waiting = holds.files_held(tx, edc=self.edc.id, why=why, now=self.now, judged=judged)
         if self.after == self.through and not waiting:
             return []
         with side_by_side.threads() as threads:
@@ -160,14 +163,21 @@ class _Run:
             if (release if reason == "late" else other_sync or egs_duns in duns)
         ]
 
-    def rewrite(self, *, holds_unfetched: bool) -> list[Draft]:
-        """Write withdrawn files again, without the accounts that their EGS has lost."""
+    def rewrite(self, *, holds_unfetched: bool) -> tuple[list[Draft], set[int]]:
+        """Write withdrawn files again, without the accounts that their EGS has lost; and the lake files of which
+        nothing that was lost may go to another at once.
+        """
         with self.stores.ledger.read() as tx:
             due = outbox.rewrites_due(tx, edc=self.edc.id)
-        some = (due[start : start + _AT_ONCE] for start in range(0, len(due), _AT_ONCE))
-        return [draft for withdrawn in some for draft in self._rewrite(withdrawn, holds_unfetched)]
+        made: list[Draft] = []
+        may_go: dict[int, bool] = {}
+        for start in range(0, len(due), _AT_ONCE):
+            made += self._rewrite(due[start : start + _AT_ONCE], holds_unfetched, may_go)
+        return made, {lake_file_id for lake_file_id, any_may in may_go.items() if not any_may}
 
-    def _rewrite(self, due: list[OutboundFile], holds_unfetched: bool) -> list[Draft]:
+    def _rewrite(
+        self, due: list[OutboundFile], holds_unfetched: bool, may_go: dict[int, bool]
+    ) -> list[Draft]:
         again = [To(egs=withdrawn.egs, replaces=withdrawn.name) for withdrawn in due]
         parted = rewritten.parted(
             due, egs_ids=self._egs_ids, owners=self._owners, through=self.through, stores=self.stores
@@ -179,14 +189,14 @@ class _Run:
                 day, lake_file_id = one.file.usage_date, one.file.id
                 drafts.add(one.rows, one.to, again, row=one.row, day=day, lake_file_id=lake_file_id)
                 lost.append(one.lost)
+                may_go[lake_file_id] = may_go.get(lake_file_id, False) or one.may_go
             made = drafts.finish()
         count = sum(len(blocks) for blocks in lost) if holds_unfetched else None
         with self.stores.ledger.write() as tx:
             publication_id = self._record(tx, made, through=self.after, because=self.sync.id, unfetched=count)
             if count:
                 unfetched.hold(tx, lost, edc=self.edc.id, publication_id=publication_id, at=self.now)
-            for withdrawn in due:
-                outbox.note(tx, withdrawn.id, rewrite_due=False)
+            outbox.written_again(tx, due)
         layout.finish(self.edc.id, stores=self.stores, now=self.now)
         return made
 

@@ -25,7 +25,8 @@ _GONE = -9  # the place of an EGS that is no partner any more; nobody would find
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parted:
     """Of one lake file the `rows`; places of those that stay (`row`), each with the place of the withdrawn file
-    that held it (`to`); and what is lost, as `unfetched.held` says it.
+    that held it (`to`); and what is lost, as `unfetched.held` says it, and whether any of that may go to another
+    EGS at once.
     """
 
     file: LakeFile
@@ -33,6 +34,7 @@ class Parted:
     row: npt.NDArray[np.int64]
     to: npt.NDArray[np.int32]
     lost: pa.Table
+    may_go: bool
 
 
 def parted(
@@ -61,12 +63,15 @@ def parted(
         row = np.asarray(pc.index_in(versions.key(words), value_set=versions.key(rows)))
         # What was superseded meanwhile stands in a later file: behind it, an older one would mislead.
         newest = current.which(file, rows, through=through, stores=stores)[row]
-        stays = owners(rows["account"]).place[row] == egs[to]
-        lost = rows.select(["account", "channel"]).take(row[~stays & newest])
+        owner = owners(rows["account"])
+        stays = owner.place[row] == egs[to]
+        lost = row[~stays & newest]
+        losers = owner.take(lost)
         yield Parted(
             file=file,
             rows=rows,
             row=row[stays & newest],
             to=to[stays & newest],
-            lost=unfetched.held(file, lost, owners(lost["account"])),
+            lost=unfetched.held(file, rows.select(["account", "channel"]).take(lost), losers),
+            may_go=bool(unfetched.may_go(losers, day=file.usage_date).any()),
         )

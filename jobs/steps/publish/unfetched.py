@@ -7,6 +7,8 @@ before, it would be shown what was another's customer's; these stay held, for th
 from collections.abc import Iterable
 from datetime import date, datetime
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection
@@ -29,6 +31,11 @@ def held(file: LakeFile, rows: pa.Table, owners: Owners) -> pa.Table:
     )
 
 
+def may_go(owners: Owners, *, day: date) -> npt.NDArray[np.bool_]:
+    """Whether each goes to the EGS that is of record: of that one's days."""
+    return (owners.place >= 0) & owners.supplied_on(day)
+
+
 def waits_for(owners: Owners, *, day: date) -> pa.Array:
     """The DUNS of the EGS that each would go to if it were a partner; empty where only another roster helps."""
     awaited = (owners.place == Nobody.UNCLAIMED) & owners.supplied_on(day)
@@ -37,6 +44,5 @@ def waits_for(owners: Owners, *, day: date) -> pa.Array:
 
 def hold(tx: Connection, lost: Iterable[pa.Table], *, edc: str, publication_id: str, at: datetime) -> None:
     """Hold blocks (as `held` has them) that were lost by what a publication writes again."""
-    holds.hold(tx, lost, edc=edc, since=at)
-    tally = str(holds.unfetched(tx, edc=edc, at=at))
-    events.record(tx, "blocks.unfetched", at=at, about=publication_id, partner=edc, held=tally)
+    tally = holds.hold_unfetched(tx, lost, edc=edc, at=at, found_by=publication_id)
+    events.record(tx, "blocks.unfetched", at=at, about=publication_id, partner=edc, held=str(tally))

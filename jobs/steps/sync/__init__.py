@@ -221,10 +221,7 @@ def _enforce(sync: Sync, before: Sync | None, *, edc: Partner, stores: Stores, n
     lost = losses.files(sync, edc, today=_today(edc, now), stores=stores)
     told_so = layout.withdraw(lost, by=sync.id, stores=stores, now=now)
     with stores.ledger.write() as tx:
-        for file, manifest in zip(lost, told_so, strict=True):
-            file_due = file.collected_at is None
-            outbox.withdraw(tx, file, by=sync.id, at=now, rewrite_due=file_due)
-            events.laid(tx, manifest, at=now, about=file.name)
+        outbox.withdraw(tx, lost, told_so, by=sync.id, at=now)
         if before is not None:
             syncs.move(
                 tx,

@@ -7,8 +7,8 @@ and hash of the newest event, somewhere else can have all that came before held 
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,6 +48,16 @@ NOTHING_YET = Head(0, "")
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """An event that is about to be added: its name, of the vocabulary (schemas/event.py), and what it tells."""
+
+    name: str
+    about: str = ""
+    partner: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """One event as it is kept: text as it stands in the database, so that its hash can be taken again."""
 
@@ -70,34 +80,48 @@ class Link:
 def record(
     tx: Connection, name: str, /, *, at: datetime, about: str = "", partner: str = "", **details: Any
 ) -> None:
-    """Add an event of the vocabulary (schemas/event.py) about a drop, sync, publication or file.
+    """Add an event of the vocabulary (schemas/event.py) about a drop, sync, publication or file."""
+    record_all(tx, [Told(name, about=about, partner=partner, details=details)], at=at)
 
-    A writing transaction is alone, so nobody can put another event between the last one and this.
+
+def record_all(tx: Connection, told: Sequence[Told], *, at: datetime) -> None:
+    """Add events of one instant, in their order, in one statement.
+
+    A writing transaction is alone, so nobody can put another event between the last one and these.
     """
-    if name not in EVENTS:
-        raise ValueError(f"no such event: {name}; add it to schemas/event.py")
+    if not told:
+        return
     before = tx.info.get(CHAIN) or head(tx)
-    link = Link(
-        id=before.id + 1,
-        at=at.astimezone(UTC).strftime(tables.ISO),
-        name=name,
-        partner=partner,
-        about=about,
-        details=json.dumps(details),
-        hash="",
-    )
-    hashed = link.hash_after(before.hash)
-    row = {"id": link.id, "at": at, "name": name, "partner": partner, "about": about, "details": details}
-    tx.execute(_INSERT, row | {"hash": hashed})
-    tx.info[CHAIN] = Head(link.id, hashed)
-    tx.info[SAID].append((name, {"about": about, "partner": partner, **details}))
+    text = at.astimezone(UTC).strftime(tables.ISO)
+    rows = []
+    for one in told:
+        if one.name not in EVENTS:
+            raise ValueError(f"no such event: {one.name}; add it to schemas/event.py")
+        link = Link(
+            id=before.id + 1,
+            at=text,
+            name=one.name,
+            partner=one.partner,
+            about=one.about,
+            details=json.dumps(one.details),
+            hash="",
+        )
+        before = Head(link.id, link.hash_after(before.hash))
+        rows.append(asdict(link) | {"at": at, "details": one.details, "hash": before.hash})
+    tx.execute(_INSERT, rows)
+    tx.info[CHAIN] = before
+    tx.info[SAID] += [(one.name, {"about": one.about, "partner": one.partner, **one.details}) for one in told]
 
 
 def laid(tx: Connection, *papers: Laid, at: datetime, about: str) -> None:
     """Bind what lies in partners' folders to the chain: their hashes, about what they tell of."""
-    for paper in papers:
-        name = PAPERS[paper.folder]
-        record(tx, name, at=at, about=about, partner=paper.partner, file=paper.name, sha256=paper.sha256)
+    record_all(tx, [of_paper(paper, about=about) for paper in papers], at=at)
+
+
+def of_paper(paper: Laid, *, about: str) -> Told:
+    """What is told of a paper that lies in a partner's folder, about what it tells of."""
+    details = {"file": paper.name, "sha256": paper.sha256}
+    return Told(PAPERS[paper.folder], about=about, partner=paper.partner, details=details)
 
 
 def about(tx: Connection, subject: str) -> list[dict[str, Any]]:

@@ -59,13 +59,18 @@ def held_of(tx: Connection, lake_file_id: int) -> list[Held]:
     return _all(tx, (_held.c.lake_file_id == lake_file_id) & _held.c.released_at.is_(None))
 
 
-def files_held(tx: Connection, *, edc: str, why: Collection[tuple[str, str]]) -> list[int]:
-    """The lake files of which any block is held for one of these reasons and EGS DUNS, by id."""
+def files_held(
+    tx: Connection, *, edc: str, why: Collection[tuple[str, str]], now: datetime, judged: Collection[int]
+) -> list[int]:
+    """The lake files of which any block is held for one of these reasons and EGS DUNS, by id; but for what has been
+    held only `now`, in lake files that were `judged` by whom it waits for.
+    """
     found: set[int] = set()
     for reason, duns in why:
         where = (_held.c.edc == edc) & _held.c.released_at.is_(None)
         where &= (_held.c.reason == reason) & (_held.c.egs_duns == duns)
-        found.update(tx.execute(select(_held.c.lake_file_id).where(where).distinct()).scalars())
+        rows = tx.execute(select(_held.c.lake_file_id, _held.c.since < now).where(where).distinct())
+        found.update(lake_file_id for lake_file_id, before in rows if before or lake_file_id not in judged)
     return sorted(found)
 
 
@@ -83,10 +88,18 @@ def counts(tx: Connection, edc: str) -> dict[tuple[str, str], int]:
     return {(reason, duns): count for reason, duns, count in rows}
 
 
-def unfetched(tx: Connection, *, edc: str, at: datetime) -> Tally:
-    """The tally of what EGSs lost unfetched at an instant, as it was held then: a run may write files again in
-    several publications.
+def hold_unfetched(
+    tx: Connection, some: Iterable[pa.Table], *, edc: str, at: datetime, found_by: str
+) -> Tally:
+    """Hold blocks that EGSs lost unfetched, as `hold` does. The tally is of all that was lost at that instant:
+    a run may write files again in several publications.
     """
+    tally = hold(tx, some, edc=edc, since=at)
+    return tally if _is_alone(tx, found_by, edc=edc, at=at) else _unfetched(tx, edc=edc, at=at)
+
+
+def _unfetched(tx: Connection, *, edc: str, at: datetime) -> Tally:
+    """What EGSs lost unfetched at an instant, as it was held then."""
     before = tables.held_before
     mine = (_held.c.edc == edc) & (_held.c.reason == "unfetched") & (_held.c.since == at)
     was = select(before.c.held_id, before.c.egs_duns).join(_held, _held.c.id == before.c.held_id)
@@ -104,13 +117,18 @@ def release(tx: Connection, held_ids: list[int], *, at: datetime, to: str) -> No
         tx.execute(update(_held).where(where).values(released_at=at, release=to))
 
 
+def _is_alone(tx: Connection, publication_id: str, *, edc: str, at: datetime) -> bool:
+    """Whether no other publication of an EDC was made at the very instant of one."""
+    day = ids.publication_day(at)
+    where = _pub.c.id.between(day, day + "~") & (_pub.c.edc == edc) & (_pub.c.at == at)
+    return tx.execute(select(_pub.c.id).where(where & (_pub.c.id != publication_id)).limit(1)).first() is None
+
+
 def given_up(tx: Connection, *, edc: str, at: datetime, besides: str) -> Iterator[tuple[int, str, str, str]]:
     """The blocks that publications of that very instant gave up before, by a clock that stands: lake file,
     account, channel, and why. `besides`: the publication that asks.
     """
-    day = ids.publication_day(at)
-    where = _pub.c.id.between(day, day + "~") & (_pub.c.edc == edc) & (_pub.c.at == at)
-    if tx.execute(select(_pub.c.id).where(where & (_pub.c.id != besides)).limit(1)).first() is None:
+    if _is_alone(tx, besides, edc=edc, at=at):
         return
     of_then = (_held.c.edc == edc) & (_held.c.released_at == at)
     query = select(_held.c.lake_file_id, _held.c.account, _held.c.channel, _held.c.release).where(of_then)

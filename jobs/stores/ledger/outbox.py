@@ -20,6 +20,8 @@ from sqlalchemy import (
 )
 
 from jobs.stores.ledger import events
+from jobs.stores.ledger.events import Told
+from jobs.stores.mailboxes import Laid
 from schemas import ids, tables
 
 _pub, _file, _collected = tables.publication, tables.outbound_file, tables.collection
@@ -59,6 +61,22 @@ class OutboundFile:
 _COLUMNS = [_file.c[field.name] for field in fields(OutboundFile)]
 _NAMED = select(*_COLUMNS).where((_file.c.name == bindparam("named")) & (_file.c.egs == bindparam("of")))
 _COLLECTED = insert(_collected)
+_REPLACED = (
+    update(_file)
+    .where((_file.c.egs == bindparam("of")) & (_file.c.name == bindparam("named")))
+    .values(replaced_by=bindparam("by"))
+)
+_WITHDRAWN = (
+    update(_file)
+    .where(_file.c.id == bindparam("of"))
+    .values(
+        state="withdrawn",
+        withdrawn_at=bindparam("at"),
+        withdrawn_by=bindparam("by"),
+        rewrite_due=bindparam("due"),
+    )
+)
+_WRITTEN_AGAIN = update(_file).where(_file.c.id == bindparam("of")).values(rewrite_due=False)
 
 
 def cursor(tx: Connection, edc: str) -> int:
@@ -150,12 +168,15 @@ def add(tx: Connection, files: Sequence[OutboundFile], contents: Sequence[str], 
     """
     if files:
         tx.execute(insert(_file), [_values(asdict(file)) for file in files])
+    told = []
     for file, contents_sha256 in zip(files, contents, strict=True):
         say = {name: getattr(file, name) for name in ("sequence", "sha256", "bytes", "blocks")}
         say |= {"publication": file.publication_id, "contents_sha256": contents_sha256}
-        events.record(tx, "outbound.recorded", at=at, about=file.name, partner=file.egs, **say)
-        if file.replaces:
-            _replaced(tx, egs=file.egs, name=file.replaces, by=file.name)
+        told.append(Told("outbound.recorded", about=file.name, partner=file.egs, details=say))
+    events.record_all(tx, told, at=at)
+    again = [{"of": file.egs, "named": file.replaces, "by": file.name} for file in files if file.replaces]
+    if again:
+        tx.execute(_REPLACED, again)
 
 
 def note(tx: Connection, file_id: int, **changes: Any) -> None:
@@ -166,20 +187,28 @@ def get(tx: Connection, file_id: int) -> OutboundFile:
     return _all(tx, _file.c.id == file_id)[0]
 
 
-def withdraw(tx: Connection, file: OutboundFile, *, by: str, at: datetime, rewrite_due: bool) -> None:
-    """A file is taken back, because a sync takes an account in it from its EGS."""
-    where = _file.c.id == file.id
-    changes = {"state": "withdrawn", "withdrawn_at": at, "withdrawn_by": by, "rewrite_due": rewrite_due}
-    tx.execute(update(_file).where(where).values(**changes))
-    events.record(
-        tx, "outbound.withdrawn", at=at, about=file.name, partner=file.egs, by=by, rewrite=rewrite_due
-    )
+def withdraw(
+    tx: Connection, files: Sequence[OutboundFile], told_so: Sequence[Laid], *, by: str, at: datetime
+) -> None:
+    """Files are taken back, because a sync takes an account in each from its EGS; `told_so`: the manifest of each
+    that says so. What was not collected is due to be written again.
+    """
+    told, changes = [], []
+    for file, manifest in zip(files, told_so, strict=True):
+        due = file.collected_at is None
+        changes.append({"of": file.id, "at": at, "by": by, "due": due})
+        say = {"by": by, "rewrite": due}
+        told.append(Told("outbound.withdrawn", about=file.name, partner=file.egs, details=say))
+        told.append(events.of_paper(manifest, about=file.name))
+    if changes:
+        tx.execute(_WITHDRAWN, changes)
+    events.record_all(tx, told, at=at)
 
 
-def _replaced(tx: Connection, *, egs: str, name: str, by: str) -> None:
-    """A withdrawn file was written again under another name."""
-    where = (_file.c.egs == egs) & (_file.c.name == name)
-    tx.execute(update(_file).where(where).values(replaced_by=by))
+def written_again(tx: Connection, files: Sequence[OutboundFile]) -> None:
+    """Of withdrawn files, what is their EGS's still has been written again: none of them waits for that."""
+    if files:
+        tx.execute(_WRITTEN_AGAIN, [{"of": file.id} for file in files])
 
 
 def laid_out(tx: Connection, publication_id: str, *, at: datetime) -> None:
