@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from exchange.tonight import OfEdc, Tonight
 from jobs.rules import expiry
 from jobs.stores import place
-from jobs.stores.ledger import drops, failures, outbox, standing, syncs
+from jobs.stores.ledger import drops, failures, publications, standing, syncs
 from jobs.stores.opened import Stores
 from schemas import receipt
 from schemas.drop import UNDER_WAY
@@ -160,7 +160,7 @@ def _overdue(edc: OfEdc, tx: Connection, *, stores: Stores, now: datetime) -> It
     """What a running hub would have done."""
     if edc.sync is not None and not edc.sync_too_old and edc.waiting:
         slots = timedelta(minutes=2 * stores.settings.publish.every_minutes)
-        _, oldest = standing.unpublished(tx, edc=edc.edc, after_seq=outbox.cursor(tx, edc.edc))
+        _, oldest = standing.unpublished(tx, edc=edc.edc, after_seq=publications.cursor(tx, edc.edc))
         if oldest is not None and oldest <= now - slots:
             yield _need(
                 "publication-overdue", edc.edc, f"{_count(edc.waiting, 'load')} not published", "sweep"

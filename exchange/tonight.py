@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from config.partners import Partner
 from jobs.rules import ownership
 from jobs.stores import due_blocks
-from jobs.stores.ledger import drops, holds, loads, outbox, runs, standing, syncs
+from jobs.stores.ledger import drops, holds, loads, publications, runs, standing, syncs
 from jobs.stores.ledger.syncs import Sync
 from jobs.stores.opened import Stores
 from jobs.stores.rosters import Roster
@@ -53,6 +53,7 @@ class OfEdc:
     suspense_other_days: int
     unfetched: int  # held of this usage day: taken back from an EGS before it had fetched it
     unfetched_other_days: int
+    nobodys: int  # held of any usage day: nobody was of record when they came, or is now
     unclaimed: dict[str, int]  # of any usage day, by the DUNS of an EGS that is no partner
     held_late: int  # of any usage day
     waiting: int  # loads that no publication has looked at
@@ -126,9 +127,11 @@ def _of_edc(
         for file in loads.outranked_on(tx, edc=edc.id, day=of_day.date)
     )
     held = holds.counts(tx, edc.id)
-    reasons: Counter[str] = Counter()
-    for (reason, _), count in held.items():
+    reasons, unclaimed = Counter[str](), Counter[str]()
+    for (reason, duns), count in held.items():
         reasons[reason] += count
+        if duns and reason != "unfetched":
+            unclaimed[duns] += count
     today = local_date(now, edc.zone)
     max_age = stores.settings.sync.max_age_days
     suspended = standing.held(tx, edc=edc.id, day=of_day.date, reason="suspense")
@@ -172,9 +175,10 @@ def _of_edc(
         suspense_other_days=reasons["suspense"] - suspended.blocks,
         unfetched=unfetched,
         unfetched_other_days=reasons["unfetched"] - unfetched,
-        unclaimed={duns: count for (reason, duns), count in held.items() if reason == "unclaimed"},
+        nobodys=held.get(("nobody", ""), 0),
+        unclaimed=dict(unclaimed),
         held_late=reasons["late"],
-        waiting=standing.unpublished(tx, edc=edc.id, after_seq=outbox.cursor(tx, edc.id))[0],
+        waiting=standing.unpublished(tx, edc=edc.id, after_seq=publications.cursor(tx, edc.id))[0],
         sync=sync,
         sync_age=None if sync is None else (today - sync.as_of).days,
         sync_too_old=sync is not None

@@ -24,7 +24,7 @@ from jobs import pipeline
 from jobs.pipeline import Clock
 from jobs.steps import checksum, deadline, publish
 from jobs.stores.attempts import Turn, attempt
-from jobs.stores.ledger import outbox, runs, syncs
+from jobs.stores.ledger import outbox, publications, runs, syncs
 from jobs.stores.opened import Stores
 from schemas.usage_day import UsageDay
 
@@ -113,7 +113,7 @@ class Slot:
 def _is_owed(edc: str, opened: Stores) -> bool:
     """Whether files are recorded that have not appeared, or withdrawn that are not written again."""
     with opened.ledger.read() as tx:
-        return bool(outbox.unfinished(tx, edc) or outbox.rewrites_due(tx, edc=edc))
+        return bool(publications.unfinished(tx, edc) or outbox.rewrites_due(tx, edc=edc))
 
 
 def publish_slot(root: Path, slot: Slot, clock: Clock) -> str:

@@ -181,6 +181,11 @@ EVENTS: Mapping[str, Event] = {
         "what EGSs lost by a switch before they had fetched it is held: how many blocks, and a hash of them",
         ("held",),
     ),
+    "blocks.nobodys": Event(
+        "what came while nobody was of record is somebody's, or waits for an EGS that is no partner: how many "
+        "blocks, and a hash of them",
+        ("held",),
+    ),
     "pool.rebuilt": Event("a worker process died; its work is taken up again"),
     "config.noted": Event(
         "a file below config/ was added, changed or, with no hash, taken away", ("sha256",)
@@ -213,5 +218,6 @@ EVIDENCE = frozenset(
         "job.ended",
         "blocks.held",
         "blocks.unfetched",
+        "blocks.nobodys",
     }
 )

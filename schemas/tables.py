@@ -287,12 +287,12 @@ held = Table(
     Column("lake_file_id", ForeignKey("lake_file.id"), nullable=False),
     Column("account", String(64), nullable=False),
     Column("channel", String(8), nullable=False),
-    Column("reason", String(10), nullable=False),  # suspense | unclaimed | late | unfetched
+    Column("reason", String(10), nullable=False),  # suspense | unclaimed | late | unfetched | nobody
     Column("egs_duns", String(13), nullable=False, default=""),
     Column("since", Instant, nullable=False),
     Column("released_at", Instant),
     Column("release", String(24), nullable=False, default=""),  # publication, or why none
-    CheckConstraint("reason in ('suspense','unclaimed','late','unfetched')", name="reason"),
+    CheckConstraint("reason in ('suspense','unclaimed','late','unfetched','nobody')", name="reason"),
     Index("ix_held_block", "lake_file_id", "account", "channel"),
     # a block is held once at a time
     Index("uq_held_open", "lake_file_id", "account", "channel", unique=True,

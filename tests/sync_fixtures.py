@@ -4,16 +4,25 @@ import json
 from datetime import date, timedelta
 from typing import Any
 
+from config.partners import Partner
 from hub_fixtures import CNP, Hub
-from jobs.steps import collect
+from jobs import pipeline
+from jobs.proofs import home as proofs
+from jobs.proofs.place import Place
+from jobs.steps import collect, sync
 from jobs.steps.collect import Reading
-from jobs.stores.ledger import syncs
+from jobs.stores import layout
+from jobs.stores.ledger import HEAD, claims, syncs
+from jobs.stores.ledger.claims import Owner
 from jobs.stores.ledger.syncs import Sync
 from jobs_fixtures import (
     Cut,
     send,
     send_sync,
+    sync_name,
+    sync_part,
 )
+from replay_fixtures import again
 from schemas.sample import Egs
 
 DAY = date(2013, 9, 2)
@@ -65,3 +74,35 @@ def a_night(hub: Hub, roster: dict[str, str], *, days: int = 1) -> list[Cut]:
 def get_sync(hub: Hub, sync_id: str) -> Sync:
     with hub.stores.ledger.read() as tx:
         return syncs.get(tx, sync_id)
+
+
+def switch(hub: Hub, roster: dict[str, Any], *, days: int = 1) -> None:
+    hub.on(days=days)
+    send_sync(hub, roster)
+    hub.sweep()
+
+
+def settle(hub: Hub, roster: dict[str, Any]) -> Partner:
+    """A sync comes into force, and nothing is published yet. Its EDC."""
+    part = sync_part(roster, as_of=hub.now.date())
+    drop = hub.arrive(CNP.id, sync_name(hub), part)
+    other = Owner(hub.home.locks)
+    with claims.claimed(hub.stores.ledger, layout.claim_key(CNP.id), owner=other, now=hub.now):
+        pipeline.advance(drop.id, stores=hub.stores, clock=hub.schedule.clock)  # it waits for its turn
+    other.close()
+    edc = hub.partner(CNP.id)
+    complete = get_sync(hub, hub.drop(drop.id).sync_id)
+    sync.settle(complete, edc=edc, stores=hub.stores, now=hub.now)
+    return edc
+
+
+def nothing_is_wrong(hub: Hub) -> None:
+    """The home is as its ledger has it, and the day can be done again to the byte."""
+    place = Place(
+        home=hub.home, settings=hub.stores.settings, partners=hub.stores.partners.current(), now=hub.now
+    )
+    said = proofs.verify(hub.stores.ledger, place, version=HEAD)
+    assert [one for one in said.findings if one.where.partition("/")[0] != "config"] == []
+    for back in (1, 0):  # the last switch, and what came before it
+        for replayed in again(hub, hub.now.date() - timedelta(days=back), edcs=[CNP.id]):
+            assert replayed.differences == []

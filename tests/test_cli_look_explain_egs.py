@@ -206,7 +206,7 @@ def test_what_was_given_up_and_what_lies_with_whom_it_left_is_told(
     hub = Hub(
         Home(tmp_path_factory.mktemp("up") / "hub"),
         morning(DAY),
-        "[sync]\nbrake = 1.0\n[outbound]\nkeep_days = 1\n",
+        "[sync]\nbrake = 1.0\n[outbound]\nkeep_days = 1\nclaim_days = 2\n",
     )
     send_sync(hub, {"1": CHAMPION.duns, "2": CHAMPION.duns})
     send(hub, Cut(account="1", day=DAY), Cut(account="3", day=DAY), Cut(account="4", day=DAY))
@@ -218,6 +218,7 @@ def test_what_was_given_up_and_what_lies_with_whom_it_left_is_told(
     hub.on(days=2)  # what lay in outbound is gone, and cannot be withdrawn any more
     hub.sweep()
     send_sync(hub, {"1": KEYSTONE.duns, "2": STRANGER_DUNS, "3": CHAMPION.duns, "4": KEYSTONE.duns})
+    hub.on(minutes=15)
     hub.sweep()
     found = reasons(at_desk(hub), "champion")
     assert found == {"1": "given-before", "2": "unclaimed", "3": "given-up", "4": "another"}

@@ -68,14 +68,15 @@ def _definitions(file: Path) -> dict[str, list[str]]:
     }
 
 
-def test_a_ledger_of_the_first_release_comes_up_with_its_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["0001", "0002"])
+def test_a_ledger_of_an_earlier_release_comes_up_with_its_rows(tmp_path: Path, version: str) -> None:
     ledger = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
     config = Config()
     config.set_main_option("script_location", str(ROOT / "schemas" / "migrations"))
     with ledger.write() as tx:
         config.attributes["connection"] = tx
-        command.upgrade(config, "0001")
-        for statement in _OF_THE_FIRST_RELEASE.split(";"):
+        command.upgrade(config, version)
+        for statement in _OF_A_RELEASE.split(";"):
             tx.exec_driver_sql(statement)
     assert ledger.migrate()
     assert _definitions(tmp_path / "ledger.sqlite").keys() >= {"uq_held_open", "ix_held_block"}
@@ -89,16 +90,19 @@ def test_a_ledger_of_the_first_release_comes_up_with_its_rows(tmp_path: Path) ->
         assert tx.exec_driver_sql("pragma foreign_key_check").all() == []
         tx.execute(insert(held).values(block | {"reason": "unfetched"}))  # again, the first being over
         assert tx.execute(select(func.max(held.c.id))).scalar_one() == 8
+        tx.execute(insert(held).values(block | {"account": "C", "reason": "nobody"}))
     with pytest.raises(IntegrityError), ledger.write() as tx:
         tx.execute(insert(held).values(block | {"reason": "unfetched"}))  # once at a time
     with ledger.write() as tx:
         config.attributes["connection"] = tx
+        command.downgrade(config, "0002")
+        assert tx.execute(select(held.c.id).order_by(held.c.id)).scalars().all() == [3, 7, 8]
         command.downgrade(config, "0001")
         assert tx.execute(select(held.c.id).order_by(held.c.id)).scalars().all() == [3, 7]
     ledger.close()
 
 
-_OF_THE_FIRST_RELEASE = """
+_OF_A_RELEASE = """
 insert into "drop" (id, partner, name, stage, arrived_at, bytes, in_inbound, kind, sha256, receipt_due,
     duplicate_of, sync_id, usage_days, blocks_loaded, blocks_late, blocks_replacing, blocks_unchanged,
     blocks_rejected, intervals_loaded, rows_loaded, suspense, faults, faults_total, checked, shorts)

@@ -8,6 +8,7 @@ import pytest
 
 from hub_fixtures import CNP, PPL, Hub, partner_text
 from jobs.steps import publish
+from jobs.stores.ledger import holds
 from jobs_fixtures import (
     BLUEBONNET,
     CHAMPION,
@@ -136,17 +137,22 @@ def test_of_suspense_only_what_is_current_is_released(hub: Hub) -> None:
     assert found(hub, CHAMPION.id) == [new.read(CNP)]
 
 
-def test_suspense_of_an_account_that_turns_out_to_be_nobodys_is_never_released(hub: Hub) -> None:
+@pytest.mark.parametrize(("start", "given"), [(DAY, ["N"]), (TODAY, [])])
+def test_suspense_of_an_account_that_turns_out_to_be_nobodys_waits_for_a_supplier_of_that_day(
+    hub: Hub, start: date, given: list[str]
+) -> None:
     send_sync(hub, {"A": CHAMPION.duns})
     send(hub, Cut(account="N", day=DAY))
     hub.sweep()
     hub.on(days=1)
     send_sync(hub, {"A": CHAMPION.duns, "N": ""})
     hub.sweep()
+    with hub.stores.ledger.read() as tx:
+        assert holds.counts(tx, CNP.id) == {("nobody", ""): 1}
     hub.on(days=1)
-    send_sync(hub, {"A": CHAMPION.duns, "N": CHAMPION.duns})
+    send_sync(hub, {"A": CHAMPION.duns, "N": (CHAMPION.duns, start)})
     hub.sweep()
-    assert accounts_found(hub, CHAMPION.id) == []
+    assert accounts_found(hub, CHAMPION.id) == given
 
 
 NEWCOMER = Egs(id="newcomer", name="Newcomer Energy", duns=STRANGER_DUNS)

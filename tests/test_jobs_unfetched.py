@@ -4,19 +4,14 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import select
 
 from hub_fixtures import CNP, Hub, partner_text
-from jobs import pipeline
-from jobs.proofs import home as proofs
-from jobs.proofs.place import Place
-from jobs.steps import publish, sync
-from jobs.stores import as_known, layout, supply
-from jobs.stores.ledger import HEAD, claims, holds, syncs
-from jobs.stores.ledger.claims import Owner
+from jobs.steps import publish
+from jobs.stores import as_known, supply
+from jobs.stores.ledger import holds
 from jobs_fixtures import (
     BLUEBONNET,
     CHAMPION,
@@ -26,14 +21,11 @@ from jobs_fixtures import (
     found,
     send,
     send_sync,
-    sync_name,
-    sync_part,
 )
 from look_fixtures import Desk
-from replay_fixtures import again
 from schemas import tables
 from schemas.sample import Egs
-from sync_fixtures import DAY, OPEN, a_night, laid, read
+from sync_fixtures import DAY, OPEN, a_night, laid, nothing_is_wrong, read, settle, switch
 
 EARLIER = DAY - timedelta(days=1)
 STRANGER = Egs(id="stranger", name="Stranger Energy", duns=STRANGER_DUNS)
@@ -42,12 +34,6 @@ STRANGER = Egs(id="stranger", name="Stranger Energy", duns=STRANGER_DUNS)
 @pytest.fixture
 def hub(make_hub: Callable[..., Hub]) -> Hub:
     return make_hub(OPEN)
-
-
-def switch(hub: Hub, roster: dict[str, Any], *, days: int = 1) -> None:
-    hub.on(days=days)
-    send_sync(hub, roster)
-    hub.sweep()
 
 
 def held(hub: Hub) -> Counter[tuple[str, str]]:
@@ -61,18 +47,6 @@ def releases(hub: Hub) -> list[str]:
     with hub.stores.ledger.read() as tx:
         rows = tx.execute(select(tables.held.c.release).where(tables.held.c.reason == "unfetched"))
         return sorted(rows.scalars())
-
-
-def nothing_is_wrong(hub: Hub) -> None:
-    """The home is as its ledger has it, and the day can be done again to the byte."""
-    place = Place(
-        home=hub.home, settings=hub.stores.settings, partners=hub.stores.partners.current(), now=hub.now
-    )
-    said = proofs.verify(hub.stores.ledger, place, version=HEAD)
-    assert [one for one in said.findings if one.where.partition("/")[0] != "config"] == []
-    for back in (1, 0):  # the last switch, and what came before it
-        for replayed in again(hub, hub.now.date() - timedelta(days=back), edcs=[CNP.id]):
-            assert replayed.differences == []
 
 
 def test_usage_days_from_the_new_suppliers_start_on_are_laid_before_it(hub: Hub) -> None:
@@ -147,14 +121,15 @@ def test_what_was_superseded_while_it_lay_there_is_not_held(hub: Hub) -> None:
     assert len(releases(hub)) == 1
 
 
-def test_what_is_superseded_while_it_is_held_is_not_laid_out(hub: Hub) -> None:
+def test_what_is_superseded_while_it_is_held_is_not_laid_out_but_what_took_its_place(hub: Hub) -> None:
     (cut,) = a_night(hub, {"A": CHAMPION.duns})
     switch(hub, {"A": ""})
     hub.on(minutes=15)
-    send(hub, cut.again(wh=7, stamp="20130903090000"))
+    new = cut.again(wh=7, stamp="20130903090000")
+    send(hub, new)
     hub.sweep()
     switch(hub, {"A": KEYSTONE.duns})
-    assert (laid(hub, KEYSTONE), held(hub)) == ([], {})  # the new one came when the account was nobody's
+    assert (found(hub, KEYSTONE.id), held(hub)) == ([new.read(CNP)], {})
 
 
 def test_it_waits_for_a_supplier_that_is_no_partner_yet(hub: Hub) -> None:
@@ -212,16 +187,7 @@ def test_why_it_is_with_nobody_is_told_of_the_suppliers_day(hub: Hub) -> None:
 def test_a_publication_of_an_older_hub_that_held_nothing_is_done_again_so(hub: Hub) -> None:
     a_night(hub, {"A": CHAMPION.duns})
     hub.on(days=1)
-    part = sync_part({"A": KEYSTONE.duns}, as_of=hub.now.date())
-    drop = hub.arrive(CNP.id, sync_name(hub), part)
-    other = Owner(hub.home.locks)
-    with claims.claimed(hub.stores.ledger, layout.claim_key(CNP.id), owner=other, now=hub.now):
-        pipeline.advance(drop.id, stores=hub.stores, clock=hub.schedule.clock)  # it waits for its turn
-    other.close()
-    with hub.stores.ledger.read() as tx:
-        complete = syncs.get(tx, hub.drop(drop.id).sync_id)
-    edc = hub.partner(CNP.id)
-    sync.settle(complete, edc=edc, stores=hub.stores, now=hub.now)
+    edc = settle(hub, {"A": KEYSTONE.duns})
     publish.publish(edc, stores=hub.stores, now=hub.now, holds_unfetched=False)
     assert (laid(hub, CHAMPION), laid(hub, KEYSTONE), held(hub)) == ([], [], {})
     nothing_is_wrong(hub)

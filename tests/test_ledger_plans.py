@@ -9,7 +9,7 @@ from sqlalchemy import Connection, event
 
 from config.home import Home
 from hub_fixtures import Hub
-from jobs.stores.ledger import claims, drops, events, holds, loads, outbox, runs, syncs
+from jobs.stores.ledger import claims, drops, events, holds, loads, outbox, publications, runs, syncs
 from schemas.drop import UNDER_WAY, Drop, Stage
 
 NOW = datetime(2013, 9, 3, 10, tzinfo=UTC)
@@ -47,8 +47,8 @@ ASKED: dict[str, Callable[[Connection], Any]] = {
     "the files of a drop": lambda tx: loads.of_drop(tx, "D130903-00001"),
     "the files of an account's day": lambda tx: loads.holding(tx, "a", edc="cnp", day=DAY),
     "how a night stands": lambda tx: loads.night(tx, edc="cnp", day=DAY, until=NOW),
-    "the cursor of publication": lambda tx: outbox.cursor(tx, "cnp"),
-    "publications cut off": lambda tx: outbox.unfinished(tx, "cnp"),
+    "the cursor of publication": lambda tx: publications.cursor(tx, "cnp"),
+    "publications cut off": lambda tx: publications.unfinished(tx, "cnp"),
     "files to be written again": lambda tx: outbox.rewrites_due(tx, edc="cnp"),
     "files that lie in outbound": lambda tx: outbox.live(tx, edc="cnp"),
     "files that have lain long enough": lambda tx: outbox.laid_out_before(tx, NOW),

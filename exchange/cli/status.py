@@ -164,7 +164,9 @@ def _besides(edc: OfEdc) -> Iterator[tuple[object, ...]]:
     if said := _listed((edc.unfetched, "of this usage day"), (edc.unfetched_other_days, "of others")):
         yield "", "held back", f"{said}, taken back before they were fetched, and nobody's to be given"
     if said := _listed(
-        (sum(edc.unclaimed.values()), "for an EGS that is no partner"), (edc.held_late, "late")
+        (edc.nobodys, "with nobody of record"),
+        (sum(edc.unclaimed.values()), "for an EGS that is no partner"),
+        (edc.held_late, "late"),
     ):
         yield "", "held back", f"{said}, of any usage day"
 

@@ -119,6 +119,7 @@ def _completeness(figures: Figures) -> Iterator[str]:
         held = [
             (edc.suspense, f"held in suspense, of {edc.suspense_accounts:,} accounts that no sync names"),
             (edc.unfetched, "held, taken back from suppliers before they were fetched, and with nobody"),
+            (edc.nobodys, "held, of any day, with nobody of record"),
             (sum(edc.unclaimed.values()), "held, of any day, for suppliers that are no partners"),
             (edc.held_late, "held, of any day, for having come late"),
         ]

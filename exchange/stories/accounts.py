@@ -216,7 +216,10 @@ def _days(versions: list[dict[str, Any]], *, older: int) -> Section:
     )
 
 
-_HELD = {"unfetched": "it had been taken back before it was fetched"}
+_HELD = {
+    "unfetched": "it had been taken back before it was fetched",
+    "nobody": "nobody was of record when it came",
+}
 
 
 def _timeline(

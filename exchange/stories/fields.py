@@ -32,8 +32,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "began_at, ended_at, bytes, of, whole": "when; how many of its bytes were sent; whether all were",
     },
     "held (account, drop)": {
-        "usage_date, blocks, reason, egs_duns": "what waited: suspense, unclaimed (by that EGS), late, or unfetched (taken "
-        "back by a switch before it was fetched)",
+        "usage_date, blocks, reason, egs_duns": "what waited: suspense, unclaimed (by that EGS), late, unfetched (taken "
+        "back by a switch before it was fetched) or nobody (who was of record when it came)",
         "since, released_at, release": "from when until when; the publication that gave it free, or why none ever will",
     },
     "meters (account)": {

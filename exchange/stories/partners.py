@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from config.partners import Partner, Role
 from exchange.stories.story import Story, instant
-from jobs.stores.ledger import drops, holds, outbox, standing, syncs
+from jobs.stores.ledger import drops, holds, outbox, publications, standing, syncs
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY, Stage
 
@@ -55,7 +55,7 @@ def _of_edc(edc: Partner, tx: Connection) -> dict[str, Any]:
     held: dict[str, int] = {}
     for (reason, _), count in holds.counts(tx, edc.id).items():
         held[reason] = held.get(reason, 0) + count
-    loads, _ = standing.unpublished(tx, edc=edc.id, after_seq=outbox.cursor(tx, edc.id))
+    loads, _ = standing.unpublished(tx, edc=edc.id, after_seq=publications.cursor(tx, edc.id))
     return {
         "sync": None if sync is None else sync.id,
         "last_sent": None if last is None else last.id,

@@ -17,6 +17,7 @@ from schemas import ids, tables
 
 _CHUNK = 5_000  # rows
 _VERDICTS = {"deadline.met": "met", "deadline.missed": "missed", "deadline.unjudged": "unknown"}
+_FOUND_LATER = {"unfetched": "unfetched", "nobody": "nobody's"}  # not by who looked at the load first
 _COUNTS = ("expected", "in_time", "late", "missing", "hub_late_seconds")
 
 
@@ -61,6 +62,8 @@ class Deeds:
                 self.held["of another reason by", link.about].append(said["reheld"])
             case "blocks.unfetched":
                 self.held["unfetched", link.partner, link.at].append(said["held"])
+            case "blocks.nobodys":
+                self.held["nobody's", link.partner, link.at].append(said["held"])
             case "work.parked":
                 self.parked[said["task"]] = (link.about, link.partner, link.at)
             case "work.retried" | "work.refused":
@@ -146,8 +149,8 @@ def _held_rows(tx: Connection) -> dict[tuple[str, ...], Tally]:
         reasons = [(one.reason, one.egs_duns) for one in before[row.id]] if row.id in before else []
         reasons.append((row.reason, row.egs_duns))
         by = ("held by", held_by.publication(row), _text(row.since))
-        if row.reason == "unfetched":  # and so it was from the first
-            by = ("unfetched", row.edc, _text(row.since))
+        if reasons[0][0] in _FOUND_LATER:
+            by = (_FOUND_LATER[reasons[0][0]], row.edc, _text(row.since))
         found[by].add(*block, *reasons[0])
         for one, (was, now) in zip(before.pop(row.id, ()), itertools.pairwise(reasons), strict=True):
             found["of another reason by", one.publication_id].add(*block, *was, *now)

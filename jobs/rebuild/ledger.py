@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert
 from jobs.rebuild import lake
 from jobs.rebuild.lake import File
 from jobs.rebuild.papers import Paper
-from jobs.stores.ledger import drops, events, loads, outbox, runs
+from jobs.stores.ledger import drops, events, loads, outbox, publications, runs
 from jobs.stores.ledger.outbox import OutboundFile
 from schemas import ids, tables
 from schemas.drop import Drop, Stage
@@ -157,7 +157,7 @@ def _published(tx: Connection, found: Found, cursor: Mapping[str, int], *, now: 
             continue  # without any roster, nothing of it was ever laid out
         sent = sorted(by_edc[edc], key=lambda one: (one.laid.partner, one.said["sequence"]))
         through = cursor.get(edc, 0)
-        publication = outbox.begin(
+        publication = publications.begin(
             tx,
             edc=edc,
             sync_id=sync_id,
@@ -174,7 +174,7 @@ def _published(tx: Connection, found: Found, cursor: Mapping[str, int], *, now: 
         for file in gone:
             events.record(tx, "outbound.expired", at=now, about=file.name, partner=file.egs)
         if gone:
-            outbox.laid_out(tx, publication, at=now)
+            publications.laid_out(tx, publication, at=now)
 
 
 def _sent(one: Paper, publication: str, sync_id: str, *, now: datetime) -> OutboundFile:

@@ -77,6 +77,7 @@ class Publish:
     through: int  # the last load that was there
     rewrites: bool  # only
     unfetched: bool  # whether it held what was lost unfetched; older ones did not
+    nobodys: bool  # whether it looked for what came while nobody was of record; older ones did not
     release: tuple[str, ...]
     allowed: Counter[str]
 

@@ -235,6 +235,7 @@ _ASIDE = {
     "checksum.mismatched",
     "blocks.held",
     "blocks.unfetched",
+    "blocks.nobodys",
     "job.ended",
     *VERDICTS,
 }

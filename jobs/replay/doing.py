@@ -25,7 +25,7 @@ from jobs.replay.acts import (
 from jobs.replay.scratch import CutOffError, Place, ScratchLedger
 from jobs.steps import collect, deadline, publish, sync
 from jobs.stores import layout
-from jobs.stores.ledger import outbox, syncs
+from jobs.stores.ledger import outbox, publications, syncs
 from jobs.stores.ledger.history import Wanted
 from jobs.stores.opened import Stores
 from schemas import tables
@@ -102,6 +102,7 @@ def _(act: Publish, world: World) -> None:
             now=act.at,
             release=act.release,
             holds_unfetched=act.unfetched,
+            holds_nobodys=act.nobodys,
         )
 
 
@@ -118,7 +119,7 @@ def _hide_what_had_not_appeared(world: World, stores: Stores) -> None:
     """
     event = tables.event
     with stores.ledger.read() as tx:
-        unfinished = outbox.unfinished(tx, world.edc)
+        unfinished = publications.unfinished(tx, world.edc)
         waiting = [file for one in unfinished for file in outbox.of_publication(tx, one)]
     for file in waiting:
         mine = (

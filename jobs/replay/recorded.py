@@ -168,6 +168,7 @@ class _Reader:
             through=row["details"]["looked_through"],
             rewrites="replaces" in row["details"],
             unfetched="unfetched" in row["details"] or "replaces" not in row["details"],
+            nobodys="nobodys" in row["details"],
             release=self._released(row),
             allowed=Counter({"publication.recorded": 1}),
         )

@@ -38,6 +38,19 @@ def taken(before: pa.Table, after: pa.Table, *, today: date) -> int:
     return len(before) - (pc.sum(pc.and_(pc.fill_null(stays, False), sooner_or_later)).as_py() or 0)
 
 
+def named_anew(before: pa.Table, after: pa.Table) -> pa.Table:
+    """The rows of `after` that name an EGS and a day from which the account is its, if `before` has another EGS for
+    the account, or another day. Both: account, egs_duns, egs_start, each account once.
+    """
+    named = pc.and_(pc.not_equal(after["egs_duns"].cast(pa.string()), ""), pc.is_valid(after["egs_start"]))
+    had = before.select(["egs_duns", "egs_start"])
+    if not before["account"].equals(after["account"]):
+        had = had.take(places(after["account"], before["account"]))
+    same_egs = pc.equal(*(rows["egs_duns"].cast(pa.string()) for rows in (had, after)))
+    same = pc.and_(same_egs, pc.equal(had["egs_start"], after["egs_start"]))
+    return after.filter(pc.and_(pc.fill_null(named, False), pc.invert(pc.fill_null(same, False))))
+
+
 def is_later(start: pa.ChunkedArray, today: date) -> pa.ChunkedArray:
     """Whether a start lies ahead; one that is not said does not."""
     return pc.fill_null(pc.greater(start, pa.scalar(today, pa.date32())), False)

@@ -26,6 +26,9 @@ class Nobody(IntEnum):
     UNCLAIMED = -4
 
 
+NOBODYS = (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET)  # no EGS is named for the day, and none is waited for
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owners:
     """Of a list of accounts: `place`, of each one's EGS among the partners asked for, or the `Nobody` that

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from config.partners import Partners
 from jobs.stores import files, side_by_side
-from jobs.stores.ledger import events, outbox, syncs
+from jobs.stores.ledger import events, outbox, publications, syncs
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.mailboxes import Laid
 from jobs.stores.opened import Stores
@@ -28,13 +28,13 @@ def staging(stores: Stores, edc: str) -> Path:
 def finish(edc: str, *, stores: Stores, now: datetime) -> None:
     """Let every recorded file appear, also those of a publication that was cut off in the middle."""
     with stores.ledger.read() as tx:
-        unfinished = outbox.unfinished(tx, edc)
+        unfinished = publications.unfinished(tx, edc)
     for publication_id in unfinished:
         with stores.ledger.read() as tx:
             recorded = [f for f in outbox.of_publication(tx, publication_id) if f.state == "recorded"]
         manifests = _lay_out(recorded, stores=stores, now=now)
         with stores.ledger.write() as tx:
-            outbox.laid_out(tx, publication_id, at=now)
+            publications.laid_out(tx, publication_id, at=now)
             laid = [events.of_paper(one, about=one.name.removesuffix(receipt.MANIFEST)) for one in manifests]
             events.record_all(tx, laid, at=now)
 

@@ -48,6 +48,7 @@ REASONS: dict[str, tuple[bool, str]] = {
     "held": (False, "of record; held back still"),
     "given-up": (False, "of record; held back, and given up"),
     "unfetched": (False, "of days before its start; not fetched by who had it"),
+    "nobodys": (False, "came when nobody was of record, before its start"),
     "before-switch": (False, "of record now, not when this was published"),
     "rewrite-due": (False, "of record; its file is to be written again"),
     "unexplained": (False, "of record, and nothing says why: run verify"),
@@ -219,7 +220,8 @@ def _say_then(
     *,
     stores: Stores,
 ) -> None:
-    """was: by which sync each publication of the day went, and whom that named for accounts that were not given."""
+    """was: by which sync each publication of the day went, and whom that named for accounts of which the version that
+    counts was not given."""
     assert edc.zone is not None
     sql.execute("create table went(publication varchar, sync_id varchar, today date)")
     sql.execute("create table was(sync_id varchar, account varchar, duns varchar, starts date)")
@@ -233,7 +235,11 @@ def _say_then(
             named = """
                 insert into was
                 select $sync, account, coalesce(min(egs_duns), ''), min(egs_start) from read_parquet($roster)
-                where account in (select account from loaded) and account not in (select account from given)
+                where account in (
+                    select account from loaded
+                    where not exists (from given where given.account = loaded.account
+                                      and given.channel = loaded.channel and given.version = loaded.version)
+                )
                 group by account
             """
             sql.execute(named, {"sync": sync_id, "roster": str(roster)})
@@ -277,11 +283,13 @@ _WHY = """
             when version is null and is_due then 'missing'
             when version is null then 'not-due'
             when held_for = 'unfetched' and not released then 'unfetched'
+            when held_for = 'nobody' and not released then 'nobodys'
             when held_for is not null and not released then 'held'
             when held_for is not null and not exists (from went where went.publication = release) then 'given-up'
             when together.publication = '' then 'waiting'
             when taken and again then 'rewrite-due'
-            when was.duns is not null and (was.duns <> $duns or was.starts > went.today) then 'before-switch'
+            when was.duns = '' or was.starts > went.today then 'nobodys'
+            when was.duns <> $duns then 'before-switch'
             else 'unexplained'
         end as reason,
         version, drop_id as drop, on_time, given_version, sequence, laid.name as file, laid.state, laid.laid_out_at,

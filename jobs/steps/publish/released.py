@@ -6,15 +6,20 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection
 
-from jobs.rules import versions
+from jobs.rules import ownership, versions
 from jobs.rules.ownership import Nobody, Owners
-from jobs.steps.publish import unfetched
+from jobs.steps.publish import awaiting
+from jobs.steps.publish.nobodys import Claimed
 from jobs.stores.ledger import events, holds
 from jobs.stores.ledger.holds import Held
 from jobs.stores.ledger.tallies import Tally
 
 # What is not held for ever, and why it was given up then (24 characters at most).
-_GIVEN_UP = {"unclaimed": "unclaimed for too long", "unfetched": "nobody's for too long"}
+_GIVEN_UP = {
+    "unclaimed": "unclaimed for too long",
+    "unfetched": "nobody's for too long",
+    "nobody": "nobody's for too long",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +31,7 @@ class Release:
     published: list[int] = field(default_factory=list)
     never: dict[str, list[int]] = field(default_factory=dict)
     still: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    holds_nobodys: bool  # older publications gave up what nobody was of record for
     given_free: Tally = field(default_factory=Tally)
     given_up: Tally = field(default_factory=Tally)
     reheld: Tally = field(default_factory=Tally)
@@ -34,30 +40,38 @@ class Release:
         self, waiting: Sequence[Held], owners: Owners, *, day: date, oldest: datetime
     ) -> dict[str, int]:
         """Decide on blocks of one lake file, of usage day `day`, by who is of record now: `owners`, a place each.
-        What has been unclaimed or unfetched since before `oldest` is given up. The answer: of those to be
+        What has been unclaimed, unfetched or nobody's since before `oldest` is given up. The answer: of those to be
         published, by key (versions.key), the place of its EGS.
         """
         out: dict[str, int] = {}
-        mays, waits_for = owners.supplied_on(day).tolist(), unfetched.waits_for(owners, day=day).to_pylist()
+        mays, waits_for = owners.supplied_on(day).tolist(), awaiting.waits_for(owners, day=day).to_pylist()
         for held, place, duns, may, awaited in zip(
             waiting, owners.place.tolist(), owners.duns.to_pylist(), mays, waits_for, strict=True
         ):
             reason, of = "suspense" if place == Nobody.SUSPENSE else "unclaimed", duns or ""
-            if held.reason == "unfetched":
+            if held.reason in awaiting.EVENTS:
                 reason, of = held.reason, awaited
+            elif place in ownership.NOBODYS:
+                reason, of = "nobody", ""
             if held.reason in _GIVEN_UP and held.since < oldest:
                 self._give_up(held, _GIVEN_UP[held.reason])
-            elif place >= 0 and (may or held.reason != "unfetched"):
+            elif place >= 0 and (may or held.reason not in awaiting.EVENTS):
                 out[f"{held.account}{versions.BETWEEN}{held.channel}"] = place
                 self.published.append(held.id)
                 self.given_free.add(held.lake_file_id, held.account, held.channel)
-            elif place in (Nobody.DEFAULT_SERVICE, Nobody.NOT_YET) and held.reason != "unfetched":
+            elif reason == "nobody" and not self.holds_nobodys:
                 self._give_up(held, "nobody is of record")
             elif (reason, of) != (held.reason, held.egs_duns):
                 self.still.setdefault((reason, of), []).append(held.id)
                 was = (held.reason, held.egs_duns)
                 self.reheld.add(held.lake_file_id, held.account, held.channel, *was, reason, of)
         return out
+
+    def take_in(self, claims: Sequence[Claimed]) -> None:
+        """Blocks that came while nobody was of record, and are published by the roster in force."""
+        for one in claims:
+            for row in one.given.to_pylist():
+                self.given_free.add(row["lake_file_id"], row["account"], row["channel"])
 
     def _give_up(self, held: Held, why: str) -> None:
         self.never.setdefault(why, []).append(held.id)

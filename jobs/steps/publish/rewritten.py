@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jobs.rules import versions
 from jobs.rules.ownership import Owners
-from jobs.steps.publish import current, unfetched
+from jobs.steps.publish import awaiting, current
 from jobs.stores import layout
 from jobs.stores.ledger import loads
 from jobs.stores.ledger.loads import LakeFile
@@ -25,7 +25,7 @@ _GONE = -9  # the place of an EGS that is no partner any more; nobody would find
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parted:
     """Of one lake file the `rows`; places of those that stay (`row`), each with the place of the withdrawn file
-    that held it (`to`); and what is lost, as `unfetched.held` says it, and whether any of that may go to another
+    that held it (`to`); and what is lost, as `awaiting.held` says it, and whether any of that may go to another
     EGS at once.
     """
 
@@ -72,6 +72,11 @@ def parted(
             rows=rows,
             row=row[stays & newest],
             to=to[stays & newest],
-            lost=unfetched.held(file, rows.select(["account", "channel"]).take(lost), losers),
-            may_go=bool(unfetched.may_go(losers, day=file.usage_date).any()),
+            lost=awaiting.held(
+                file,
+                rows.select(["account", "channel"]).take(lost),
+                "unfetched",
+                awaiting.waits_for(losers, day=file.usage_date),
+            ),
+            may_go=bool(awaiting.may_go(losers, day=file.usage_date).any()),
         )

@@ -100,12 +100,15 @@ def held(
     for one in publications:
         looked[one["edc"]] = max(looked[one["edc"]], one["through_seq"])
     first: dict[str, datetime] = {}
-    rewritten = set()  # by EDC, when withdrawn files were written again; what was lost by that is held since
+    # By EDC, when withdrawn files were written again, and what was new: what was lost by the one, and what the other
+    # found that had been nobody's, is held since.
+    rewritten, anew = set(), set()
     for event in later.events["publication.recorded"]:
         if event["details"].get("replaces"):
             rewritten.add((event["partner"], event["at"]))
         else:
             first.setdefault(event["partner"], event["at"])
+            anew.add((event["partner"], event["at"]))
     recorded = later.about("publication.recorded")
     before: dict[int, Row] = {}
     kept_before = []
@@ -120,7 +123,7 @@ def held(
     for row in rows_of(tx, held, wanted.of(held.c.edc)):
         if row["lake_file_id"] not in lake_files or seq[row["lake_file_id"]] > looked[row["edc"]]:
             continue
-        if row["reason"] == "unfetched" and (row["edc"], row["since"]) in rewritten:
+        if (row["edc"], row["since"]) in {"unfetched": rewritten, "nobody": anew}.get(row["reason"], ()):
             continue
         at = first.get(row["edc"])
         given_later = row["release"] in recorded if row["release"].startswith("P") else (

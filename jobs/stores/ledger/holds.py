@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import ColumnElement, Connection, func, insert, literal, select, update
@@ -18,7 +19,8 @@ _BLOCK = ("lake_file_id", "account", "channel", "reason", "egs_duns")  # in the 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """A block that is loaded and with nobody: its account is unknown (suspense) or its EGS no partner (unclaimed),
-    it came late and waits for an operator (late), or its EGS lost it before it had fetched it (unfetched).
+    it came late and waits for an operator (late), its EGS lost it before it had fetched it (unfetched), or nobody
+    was of record when it came (nobody).
     """
 
     id: int = 0  # given by the ledger
@@ -34,11 +36,18 @@ class Held:
 _COLUMNS = [_held.c[field.name] for field in fields(Held)]
 
 
-def hold(tx: Connection, some: Iterable[pa.Table], *, edc: str, since: datetime) -> Tally:
-    """Hold blocks back (lake_file_id, account, channel, reason, egs_duns), which are not held yet; their tally."""
+def hold(
+    tx: Connection, some: Iterable[pa.Table], *, edc: str, since: datetime, given_by: str | None = None
+) -> Tally:
+    """Hold blocks back (lake_file_id, account, channel, reason, egs_duns), which are not held yet; their tally.
+    `given_by`: the publication that gives them free in the same instant.
+    """
     tally = Tally()
+    known: dict[str, Any] = {"edc": edc, "since": since}
+    if given_by is not None:
+        known |= {"released_at": since, "release": given_by}
     for batch in (batch for blocks in some for batch in blocks.to_batches(max_chunksize=_CHUNK)):
-        rows = [row | {"edc": edc, "since": since} for row in batch.to_pylist()]
+        rows = [row | known for row in batch.to_pylist()]
         for row in rows:
             tally.add(*(row[name] for name in _BLOCK))
         if rows:
@@ -57,6 +66,12 @@ def held(tx: Connection, *, edc: str, reason: str = "") -> list[Held]:
 def held_of(tx: Connection, lake_file_id: int) -> list[Held]:
     """What is held back of one lake file's blocks, by account and channel."""
     return _all(tx, (_held.c.lake_file_id == lake_file_id) & _held.c.released_at.is_(None))
+
+
+def ever_held(tx: Connection, lake_file_id: int) -> list[tuple[str, str]]:
+    """The blocks of a lake file that are held or have been: account and channel."""
+    query = select(_held.c.account, _held.c.channel).where(_held.c.lake_file_id == lake_file_id)
+    return [(account, channel) for account, channel in tx.execute(query)]
 
 
 def files_held(
@@ -88,20 +103,17 @@ def counts(tx: Connection, edc: str) -> dict[tuple[str, str], int]:
     return {(reason, duns): count for reason, duns, count in rows}
 
 
-def hold_unfetched(
-    tx: Connection, some: Iterable[pa.Table], *, edc: str, at: datetime, found_by: str
-) -> Tally:
-    """Hold blocks that EGSs lost unfetched, as `hold` does. The tally is of all that was lost at that instant:
-    a run may write files again in several publications.
+def held_again(tx: Connection, *, reason: str, edc: str, at: datetime, found_by: str, now: Tally) -> Tally:
+    """The tally of what began to be held at an instant although publications had looked at it before: `now`, held by
+    the publication `found_by`, and what others of that instant held. A run may write files again in several.
     """
-    tally = hold(tx, some, edc=edc, since=at)
-    return tally if _is_alone(tx, found_by, edc=edc, at=at) else _unfetched(tx, edc=edc, at=at)
+    return now if _is_alone(tx, found_by, edc=edc, at=at) else _held_then(tx, reason, edc=edc, at=at)
 
 
-def _unfetched(tx: Connection, *, edc: str, at: datetime) -> Tally:
-    """What EGSs lost unfetched at an instant, as it was held then."""
+def _held_then(tx: Connection, reason: str, *, edc: str, at: datetime) -> Tally:
+    """What began to be held at an instant for a reason, as it was held then."""
     before = tables.held_before
-    mine = (_held.c.edc == edc) & (_held.c.reason == "unfetched") & (_held.c.since == at)
+    mine = (_held.c.edc == edc) & (_held.c.reason == reason) & (_held.c.since == at)
     was = select(before.c.held_id, before.c.egs_duns).join(_held, _held.c.id == before.c.held_id)
     first = dict(tx.execute(was.where(mine).order_by(before.c.id.desc())).all())
     tally = Tally()

@@ -1,4 +1,4 @@
-"""Publications, outbound files, and who collected what, in the ledger. What is held back: `holds`."""
+"""Outbound files, and who collected what, in the ledger. What is held back: `holds`; the runs that made files: `publications`."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -22,7 +22,7 @@ from sqlalchemy import (
 from jobs.stores.ledger import events
 from jobs.stores.ledger.events import Told
 from jobs.stores.mailboxes import Laid
-from schemas import ids, tables
+from schemas import tables
 
 _pub, _file, _collected = tables.publication, tables.outbound_file, tables.collection
 LIVE = ("recorded", "laid-out")
@@ -77,77 +77,6 @@ _WITHDRAWN = (
     )
 )
 _WRITTEN_AGAIN = update(_file).where(_file.c.id == bindparam("of")).values(rewrite_due=False)
-
-
-def cursor(tx: Connection, edc: str) -> int:
-    """The last load of an EDC that a publication has looked at."""
-    where = _pub.c.edc == edc
-    return int(tx.execute(select(func.max(_pub.c.through_seq)).where(where)).scalar_one() or 0)
-
-
-def last_sync(tx: Connection, edc: str) -> str:
-    """The sync that the latest publication of an EDC went by; empty before the first. Those that only wrote
-    withdrawn files again looked at nothing new.
-    """
-    query = select(_pub.c.sync_id).where((_pub.c.edc == edc) & (_pub.c.replaces == ""))
-    query = query.order_by(_pub.c.through_seq.desc(), _pub.c.id.desc()).limit(1)
-    return tx.execute(query).scalar_one_or_none() or ""
-
-
-def begin(
-    tx: Connection,
-    *,
-    edc: str,
-    sync_id: str,
-    at: datetime,
-    after_seq: int,
-    through_seq: int,
-    files: int,
-    blocks: int,
-    looked_through: int,
-    under: str,
-    replaces: str = "",
-    unfetched: int | None = None,
-) -> str:
-    """A new publication; its id. `looked_through`: the last load that was there; one that only writes
-    withdrawn files again leaves it to the next. `under`: the circumstances (jobs.stores.circumstances).
-    `unfetched`: of the withdrawn files, the blocks that their EGSs have lost.
-    """
-    day = ids.publication_day(at)
-    latest = select(func.max(_pub.c.id)).where(_pub.c.id.between(day, day + "~"))
-    last = tx.execute(latest).scalar_one_or_none()
-    publication_id = ids.publication(at, 1 if last is None else int(last.removeprefix(day)) + 1)
-    tx.execute(
-        insert(_pub).values(
-            id=publication_id,
-            edc=edc,
-            sync_id=sync_id,
-            at=at,
-            after_seq=after_seq,
-            through_seq=through_seq,
-            files=files,
-            blocks=blocks,
-            laid_out=files == 0,
-            replaces=replaces,
-        )
-    )
-    events.record(
-        tx,
-        "publication.recorded",
-        at=at,
-        about=publication_id,
-        partner=edc,
-        files=files,
-        blocks=blocks,
-        after_seq=after_seq,
-        through_seq=through_seq,
-        looked_through=looked_through,
-        sync=sync_id,
-        under=under,
-        **({"replaces": replaces} if replaces else {}),
-        **({} if unfetched is None else {"unfetched": unfetched}),
-    )
-    return publication_id
 
 
 def last_sequences(tx: Connection, egss: Collection[str]) -> dict[str, int]:
@@ -209,20 +138,6 @@ def written_again(tx: Connection, files: Sequence[OutboundFile]) -> None:
     """Of withdrawn files, what is their EGS's still has been written again: none of them waits for that."""
     if files:
         tx.execute(_WRITTEN_AGAIN, [{"of": file.id} for file in files])
-
-
-def laid_out(tx: Connection, publication_id: str, *, at: datetime) -> None:
-    """Every file of the publication has appeared."""
-    where = (_file.c.publication_id == publication_id) & (_file.c.state == "recorded")
-    tx.execute(update(_file).where(where).values(state="laid-out", laid_out_at=at))
-    tx.execute(update(_pub).where(_pub.c.id == publication_id).values(laid_out=True))
-    events.record(tx, "publication.laid_out", at=at, about=publication_id)
-
-
-def unfinished(tx: Connection, edc: str) -> list[str]:
-    """Publications that are recorded and whose files have not all appeared."""
-    where = (_pub.c.edc == edc) & ~_pub.c.laid_out
-    return list(tx.execute(select(_pub.c.id).where(where).order_by(_pub.c.id)).scalars())
 
 
 def of_publication(tx: Connection, publication_id: str) -> list[OutboundFile]:
