@@ -63,6 +63,7 @@ class Connection(Wire):
 
     login: Login
     spoken = Spoken()  # what was agreed on last
+    _has_proved = False  # that it holds the host keys
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.network = cast(asyncio.Transport, transport)  # uvloop's is one in all but its ancestors
@@ -99,6 +100,29 @@ class Connection(Wire):
     def _login_timer_callback(self) -> None:
         self.login.is_slow = True
         super()._login_timer_callback()
+
+    def set_extra_info(self, **info: Any) -> None:
+        """The client's name of itself is shown to operators, in the log and by `doctor`."""
+        if "client_version" in info:
+            info["client_version"] = certificates.printable(info["client_version"])
+        super().set_extra_info(**info)
+
+    def _send_kexinit(self) -> None:
+        """Keys are exchanged once before a login: each exchange takes longer than all else that a stranger asks."""
+        if self._session_id and not self._auth_complete:
+            raise asyncssh.ProtocolError("keys are exchanged anew after a login")
+        super()._send_kexinit()
+
+    def _process_hostkeys_prove_00_at_openssh_dot_com_global_request(
+        self, packet: asyncssh.packet.SSHPacket
+    ) -> None:
+        """Once, which is what clients ask for, and each key once: a signature by one takes as long as a login."""
+        asked = len(packet.get_remaining_payload())
+        if self._has_proved or asked > sum(4 + len(key) for key in self._all_server_host_keys):
+            self._report_global_response(False)
+            return
+        self._has_proved = True
+        super()._process_hostkeys_prove_00_at_openssh_dot_com_global_request(packet)
 
     async def reload_config(self) -> None:
         """Nothing: there are no settings by login, and reading them again is the slow part of a login."""

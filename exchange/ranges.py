@@ -32,6 +32,11 @@ class Ranges:
         starts[first:last] = [start]
         stops[first:last] = [stop]
 
+    def forget(self) -> None:
+        """As if no byte had come."""
+        self._starts.clear()
+        self._stops.clear()
+
     def __contains__(self, position: int) -> bool:
         at = bisect_right(self._starts, position) - 1
         return at >= 0 and position < self._stops[at]

@@ -11,6 +11,10 @@ from exchange.namespace import Folder
 from exchange.ranges import Ranges
 from exchange.sftp_v3 import MAX_DATA, Attributes, Code, Refusal
 
+# Pieces that do not touch, of which it is known what was sent. Who reads in more has not collected the file by them:
+# no client does, and each would cost the hub memory and time.
+_MAX_RANGES = 4_096
+
 
 class Reading:
     """A file that is open for reading. Files are never changed where they lie, so its size stands."""
@@ -48,6 +52,8 @@ class Reading:
         if offset >= self.size:
             return b""
         found = os.pread(self._fd, min(length, MAX_DATA), offset)
+        if len(self.ranges) >= _MAX_RANGES:
+            self.ranges.forget()
         self.ranges.add(offset, offset + len(found))
         return found
 

@@ -15,6 +15,8 @@ VERSION = 3
 LONGEST_PATH = 4096  # bytes, as everywhere
 MAX_PACKET = 256 * 1024  # as OpenSSH: what an answer is never longer than
 MAX_TAKEN = MAX_PACKET + 8 * 1024  # a client's packet may be a little longer than it should be
+_SMALL = 1024  # bytes of a message
+_TOGETHER = 4096  # bytes of small ones
 MAX_DATA = MAX_PACKET - 1024  # the most bytes of one READ's answer, and the most we ask for in a WRITE
 
 
@@ -194,12 +196,19 @@ class Packets:
     __slots__ = ("_chunks", "_length", "size")
 
     def __init__(self) -> None:
-        self._chunks: deque[memoryview] = deque()
+        self._chunks: deque[memoryview | bytearray] = deque()
         self._length: int | None = None  # of the packet that is coming
         self.size = 0  # bytes that wait here
 
     def add(self, chunk: bytes) -> None:
-        self._chunks.append(memoryview(chunk))
+        """Small ones are put together: kept by itself, a message of a byte takes hundreds."""
+        last = self._chunks[-1] if self._chunks else None
+        if len(chunk) >= _SMALL:
+            self._chunks.append(memoryview(chunk))
+        elif isinstance(last, bytearray) and len(last) < _TOGETHER:
+            last += chunk
+        else:
+            self._chunks.append(bytearray(chunk))
         self.size += len(chunk)
 
     def take(self) -> bytes | None:
@@ -220,7 +229,7 @@ class Packets:
         return packet
 
     def _pull(self, count: int) -> bytes:
-        pieces: list[memoryview] = []
+        pieces: list[memoryview | bytearray] = []
         self.size -= count
         while count:
             chunk = self._chunks.popleft()

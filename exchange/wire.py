@@ -19,10 +19,8 @@ _DATA = 94  # SSH_MSG_CHANNEL_DATA and the one beside it: RFC 4254, section 5.2
 _EXTENDED_DATA = 95
 _LAST_OF_LOGIN = 79  # RFC 4251, section 7: what is above it is said by who has logged in
 _BLOCK = 16  # bytes; of the tag, too
-_PIECE = (
-    48 * 1024
-)  # bytes that the library is given at once: at each packet it moves all that is left of them
-
+_PIECE = 48 * 1024  # bytes that the library is given at once: at each packet it moves all that are left
+_SMALL = 1024  # bytes of a message, below which it is not kept by itself
 
 # What is used here and has no public name, by where it is made.
 _KEPT = {
@@ -33,7 +31,7 @@ _KEPT = {
     ),
     asyncssh.channel.SSHChannel.__init__: (
         "_conn", "_send_buf", "_send_buf_len", "_send_window", "_send_pktsize", "_send_chan", "_send_state",
-        "_recv_window", "_recv_state",
+        "_recv_window", "_recv_state", "_recv_buf", "_recv_paused",
     ),
     asyncssh.SSHServerConnection.create_server_channel: ("_window", "_max_pktsize", "_update_recv_pktlen"),
     GCMEncryption.__init__: ("_cipher",),
@@ -44,15 +42,14 @@ _CALLED = {
         "_recv_packet", "_recv_pkthdr", "_recv_data", "_send", "_reset_keepalive_timer", "_update_recv_pktlen",
     ),
     asyncssh.channel.SSHChannel: ("_flush_send_buf", "_accept_data"),
+    asyncssh.SSHServerChannel: ("_process_env_request",),
 }  # fmt: skip
 
 Bytes = bytes | bytearray | memoryview
 
 
 class Gcm(Encryption):
-    """One direction of a connection, until keys are exchanged anew. RFC 5647: a packet's length is sent as it is,
-    and vouched for by the tag.
-    """
+    """One direction, until keys are exchanged anew. RFC 5647: a packet's length is sent as it is; the tag covers it."""
 
     def __init__(self, key: bytes, iv: bytes) -> None:
         self._aes = AESGCM(key)
@@ -233,10 +230,24 @@ class Channel(asyncssh.SSHServerChannel[bytes]):
 
     _conn: Wire
     _send_buf: list[tuple[bytearray | memoryview, int | None]]  # type: ignore[assignment]
+    _recv_buf: list[tuple[Bytes, int | None]]  # type: ignore[assignment]
 
     def takes(self, size: int) -> bool:
         """Whether so many bytes may come now."""
         return self._recv_state == "open" and size <= self._recv_window
+
+    def _accept_data(self, data: bytes | bytearray, datatype: int | None = None) -> None:
+        """Small messages that have to wait are put together: to hand them on takes the square of their number."""
+        last, kind = self._recv_buf[-1] if self._recv_buf else (b"", None)
+        if isinstance(last, bytearray) and kind == datatype and len(data) < _SMALL:
+            last += data
+            self._recv_window -= len(data)
+        else:
+            kept = bytearray(data) if self._recv_paused and len(data) < _SMALL else data
+            super()._accept_data(kept, datatype)  # type: ignore[arg-type] # as bytes
+
+    def _process_env_request(self, packet: asyncssh.packet.SSHPacket) -> bool:
+        return False  # the library would keep them all
 
     def send(self, pieces: Sequence[bytes], kind: int | None = None) -> None:
         """Send these one after another, as data, or as data of a kind. Nothing happens if the channel is closing."""

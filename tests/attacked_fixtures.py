@@ -62,6 +62,18 @@ class Attacked(Reached):
         """Bytes of answers that wait in the server until clients take them."""
         raise NotImplementedError
 
+    def pieces(self) -> int:
+        """In how many pieces it keeps what has come and waits to be worked off."""
+        raise NotImplementedError
+
+    def clients(self) -> list[str]:
+        """What those who are connected say they are, as it is told of them."""
+        raise NotImplementedError
+
+    def variables(self) -> int:
+        """How many variables of clients it keeps."""
+        raise NotImplementedError
+
     def holds_back(self) -> bool:
         """Whether it waits for a client to take what it asked for, before it answers more."""
         raise NotImplementedError
@@ -113,6 +125,26 @@ class HubDoor(Attacked, Door):
             return network + sum(session._channel.get_write_buffer_size() for session in sessions)
 
         return int(self.on_loop(waiting))
+
+    def pieces(self) -> int:
+        def pieces() -> int:
+            sessions = [session for login in self.doors._logins for session in login.sessions]
+            return sum(len(one._packets._chunks) + len(one._channel._recv_buf) for one in sessions)
+
+        return int(self.on_loop(pieces))
+
+    def clients(self) -> list[str]:
+        def clients() -> list[str]:
+            return [login._connection.get_extra_info("client_version") for login in self.doors._logins]
+
+        return list(self.on_loop(clients))
+
+    def variables(self) -> int:
+        def variables() -> int:
+            sessions = [session for login in self.doors._logins for session in login.sessions]
+            return sum(len(session._channel.get_environment_bytes()) for session in sessions)
+
+        return int(self.on_loop(variables))
 
     def holds_back(self) -> bool:
         def full() -> bool:
@@ -221,6 +253,26 @@ class Stock(Attacked):
             return network + sum(channel.get_write_buffer_size() for channel in self.sessions)
 
         return int(self.on_loop(waiting))
+
+    def pieces(self) -> int:
+        """The library's channels keep them until there is a session, and then its streams."""
+
+        def pieces() -> int:
+            streams = [getattr(channel._session, "_recv_buf", {}) for channel in self._channels]
+            waiting = [channel._recv_buf for channel in self._channels]
+            return sum(map(len, waiting + [one for stream in streams for one in stream.values()]))
+
+        return int(self.on_loop(pieces))
+
+    def clients(self) -> list[str]:
+        return list(self.on_loop(lambda: [one.get_extra_info("client_version") for one in self.connections]))
+
+    def variables(self) -> int:
+        return int(self.on_loop(lambda: sum(len(one.get_environment_bytes()) for one in self._channels)))
+
+    @property
+    def _channels(self) -> list[Any]:
+        return [channel for one in self.connections for channel in one._channels.values()]
 
     def holds_back(self) -> bool:
         return False

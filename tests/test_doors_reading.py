@@ -100,6 +100,26 @@ def test_a_download_resumed_in_another_session_is_whole_in_the_end(door: Door, o
     assert ended(door, "a.gz", 3) == [(10, 6, False), (10, 10, True), (10, 5, False)]
 
 
+def test_a_file_read_in_thousands_of_pieces_costs_no_more_to_remember_and_is_whole_once_it_is_read_through(
+    door: Door, outbound: Path, raw: Raw
+) -> None:
+    (outbound / "a.gz").write_bytes(bytes(10_000))
+    handle = raw.open("outbound/a.gz", 1)
+    for start in range(0, 10_000, 100):
+        for request in [
+            raw.send(READ, handle + struct.pack(">QI", offset, 1)) for offset in range(start, start + 100, 2)
+        ]:
+            assert raw.receive()[1][:4] == request.to_bytes(4)
+    assert raw.status(CLOSE, handle)[0] == OK
+    ((_, sent, whole),) = ended(door, "a.gz")
+    assert sent <= 4_096
+    assert not whole
+    handle = raw.open("outbound/a.gz", 1)
+    assert len(read(raw, handle, 0, 10_000)) == 10_000
+    assert raw.status(CLOSE, handle)[0] == OK
+    assert ended(door, "a.gz", 2)[1] == (10_000, 10_000, True)
+
+
 def test_a_file_that_is_only_skipped_to_its_end_is_not_whole(door: Door, outbound: Path, raw: Raw) -> None:
     (outbound / "a.gz").write_bytes(b"0123456789")
     handle = raw.open("outbound/a.gz", 1)

@@ -257,3 +257,18 @@ def answers_that_clients_ask_for(at: Attacked) -> Iterator[str]:
         _, rest = raw.ask(Kind.EXTENDED, string("limits@openssh.com"))
         if struct.unpack(">4Q", rest)[3] == 0:
             yield "how many files it may open"
+
+
+@attack(stock=["it is kept as it came"])
+def a_client_whose_name_a_terminal_would_obey(at: Attacked) -> Iterator[str]:
+    """Its version, which is what a stranger says and an operator reads."""
+    transport = patient(paramiko.Transport(("127.0.0.1", at.port)))
+    transport.local_version = "SSH-2.0-\x1b[2J\x07"
+    try:
+        transport.start_client(timeout=SECONDS)
+        if not at.clients():
+            yield "nothing is known of it"
+        if not all(client.isprintable() for client in at.clients()):
+            yield "it is kept as it came"
+    finally:
+        transport.close()

@@ -2,12 +2,15 @@
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
+
+import paramiko
 
 from attacked_fixtures import CNP, Attacked
 from attacks import attack
 from attacks.amounts import PUT, on_disk
 from attacks.paths import CREAT, OK, READ, WRITE
-from doors_fixtures import SECONDS, Raw, string
+from doors_fixtures import SECONDS, Raw, patient, string
 from exchange.sftp_v3 import MAX_TAKEN, Kind
 
 FAILURE, MALFORMED, UNSERVED = 4, 5, 8
@@ -132,3 +135,68 @@ def what_nobody_needs(at: Attacked) -> Iterator[str]:
             kind, rest = raw.ask(Kind.EXTENDED, string(name) + fields)
             if name.encode() in raw.version[1] or (kind, int.from_bytes(rest[:4])) != (Kind.STATUS, UNSERVED):
                 yield name
+
+
+@attack(stock=["each is kept by itself before the session", "each is kept by itself in the session"])
+def requests_that_come_byte_by_byte(at: Attacked) -> Iterator[str]:
+    """And have to wait: before the session has begun, and in it, where the rest of a request is never sent."""
+    count = 3_000
+
+    def trickle(channel: paramiko.Channel) -> None:
+        for _ in range(count):
+            channel.sendall(b"\0")
+        transport.global_request("is-all-here", wait=True)
+
+    with at.transport(CNP) as transport:
+        early = transport.open_session(timeout=SECONDS)
+        trickle(early)
+        if at.pieces() > count / 10:
+            yield "each is kept by itself before the session"
+        channel = transport.open_session(timeout=SECONDS)
+        channel.settimeout(SECONDS)
+        channel.invoke_subsystem("sftp")
+        Raw(channel)
+        early.close()
+        channel.sendall(struct.pack(">IB", 100_000, Kind.WRITE))
+        trickle(channel)
+        if at.pieces() > count / 10:
+            yield "each is kept by itself in the session"
+
+
+@attack(stock=["as many as it likes"])
+def variables_of_a_session(at: Attacked) -> Iterator[str]:
+    with at.transport(CNP) as transport:
+        channel = transport.open_session(timeout=SECONDS)
+        for number in range(100):
+            channel.set_environment_variable(f"NAME{number}", "x" * 1_000)
+        transport.global_request("is-all-here", wait=True)
+        if at.variables() > 50:
+            yield "as many as it likes"
+
+
+@attack(stock=["as often as it likes"])
+def keys_exchanged_again_and_again_by_a_stranger(at: Attacked) -> Iterator[str]:
+    """Each exchange takes the server longer than all else that it can be asked before a login."""
+    transport = patient(paramiko.Transport(("127.0.0.1", at.port)))
+    try:
+        transport.start_client(timeout=SECONDS)
+        with suppress(paramiko.SSHException, EOFError, OSError):
+            for _ in range(3):
+                transport.renegotiate_keys()
+            yield "as often as it likes"
+    finally:
+        transport.close()
+
+
+@attack(stock=["none"])
+def proofs_of_the_host_key(at: Attacked) -> Iterator[str]:
+    """Each is a signature: of an RSA key it takes as long as a login."""
+    name = "hostkeys-prove-00@openssh.com"
+    with at.transport(CNP) as transport:
+        key = transport.get_remote_server_key().asbytes()
+        if not transport.global_request(name, [key], wait=True):
+            yield "none"
+        if transport.global_request(name, [key] * 100, wait=True):
+            yield "as many as it likes"
+        if transport.global_request(name, [key], wait=True):
+            yield "again and again"
