@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from config.home import Home
-from hub_fixtures import CNP, Hub, morning
+from hub_fixtures import CNP, KEY, Hub, morning
 from jobs.steps import sync as sync_step
 from jobs.stores.ledger import syncs
 from jobs.stores.ledger.syncs import Sync
@@ -272,3 +272,27 @@ def test_a_partner_is_told_of_in_short(told: Told, desk: Desk) -> None:
     )
     assert (cnp["sync"], cnp["loads_not_published"]) == ("S130904-cnp-1", 0)
     assert desk.ask("explain", "cnp").out.startswith("cnp is CenterPoint Energy, an EDC: ")
+
+
+def test_the_story_of_a_partner_says_when_its_keys_end_and_which_of_its_drops_failed(
+    hub: Hub, at_desk: Callable[[Hub], Desk]
+) -> None:
+    desk = at_desk(hub)
+    (cnp,) = desk.ask("explain", "cnp", "--json").json
+    assert (cnp["its_keys"], cnp["may_log_in"]) == ("none yet", False)
+    assert desk.ask("partner", "key", "add", "cnp", KEY, "--expires", "2013-10-01").code == 0
+    (cnp,) = desk.ask("explain", "cnp", "--json").json
+    assert (cnp["its_keys"], cnp["may_log_in"]) == ("1, the last of which ends on 2013-10-01", True)
+    (hub.home.lake / "usage").touch()
+    drop = send(hub, Cut(account="7", day=DAY))
+    assert len(hub.failures()) == 1
+    (cnp,) = desk.ask("explain", "cnp", "--json").json
+    ((named, _, why),) = (one.partition(": ") for one in cnp["drops_that_failed"])
+    assert named == drop.id
+    assert "usage" in why
+
+
+def test_an_edc_has_no_day_of_its_own_and_the_answer_names_the_command_that_has(desk: Desk) -> None:
+    answer = desk.ask("explain", "cnp", "--day", str(DAY))
+    assert answer.code == 2
+    assert f"meterhub status --day {DAY}" in answer.err

@@ -88,6 +88,11 @@ def command(
             return
         if wanted.asks:
             raise click.UsageError("--list, --reason, --after and --limit are of an EGS and a usage day")
+        if partner is not None and span.day is not None:
+            instead = (
+                f"meterhub status --day {span.day}, or: meterhub deadline --edc {partner.id} --day {span.day}"
+            )
+            raise click.UsageError(f"--day is of an account or an EGS; of an EDC's day: {instead}")
         if partner is not None:
             story = partners.tell(partner, stores=stores, now=now)
             asked.show([story.as_json()], *_shown(story))

@@ -1,13 +1,14 @@
 """The story of a partner, in short: what it is, what it sent or fetched last, and what of it waits."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
 from config.partners import Partner, Role
 from exchange.stories.story import Story, instant
-from jobs.stores.ledger import drops, holds, outbox, publications, standing, syncs
+from jobs.rules import expiry
+from jobs.stores.ledger import drops, failures, holds, outbox, publications, standing, syncs
 from jobs.stores.opened import Stores
 from schemas.drop import UNDER_WAY, Stage
 
@@ -18,7 +19,9 @@ def tell(partner: Partner, *, stores: Stores, now: datetime) -> Story:
         "name": partner.name,
         "role": str(partner.role),
         "duns": partner.duns or None,
-        "may_log_in": not partner.disabled,
+        "may_log_in": not partner.disabled and bool(partner.keys or partner.authorities),
+        "disabled": partner.disabled or None,
+        "its_keys": _keys(partner, now.date()),
     }
     with stores.ledger.read() as tx:
         if partner.role is Role.EDC:
@@ -47,6 +50,18 @@ _MORE = {
 }
 
 
+def _keys(partner: Partner, today: date) -> str:
+    """How many keys and authorities there are, and when the last of them ends."""
+    held = (*partner.keys, *partner.authorities)
+    last = expiry.last_day(key.expires for key in held)
+    if not held:
+        return "none yet"
+    if last is None:
+        return f"{len(held)}{'' if len(held) == 1 else ', at least one of them'} without an end"
+    ended = expiry.days_left(last, today=today) < 0
+    return f"{len(held)}, the last of which {'ended' if ended else 'ends'} on {last}"
+
+
 def _of_edc(edc: Partner, tx: Connection) -> dict[str, Any]:
     last = next(iter(drops.listed(tx, partner=edc.id, limit=1)), None)
     sync = syncs.in_force(tx, edc.id)
@@ -55,6 +70,7 @@ def _of_edc(edc: Partner, tx: Connection) -> dict[str, Any]:
     held: dict[str, int] = {}
     for (reason, _), count in holds.counts(tx, edc.id).items():
         held[reason] = held.get(reason, 0) + count
+    failing = [failures.of(tx, one) or failures.waits(tx, one) for one in waits]
     loads, _ = standing.unpublished(tx, edc=edc.id, after_seq=publications.cursor(tx, edc.id))
     return {
         "sync": None if sync is None else sync.id,
@@ -63,6 +79,7 @@ def _of_edc(edc: Partner, tx: Connection) -> dict[str, Any]:
         "last_came_at": None if last is None else instant(last.arrived_at),
         "last_stage": None if last is None else str(last.outcome or last.stage),
         "drops_waiting": waits or None,
+        "drops_that_failed": [f"{one.about}: {one.why}" for one in failing if one is not None] or None,
         "uploads_broken_off": broken or None,
         "loads_not_published": loads,
         "blocks_held": ", ".join(f"{count:,} {reason}" for reason, count in sorted(held.items())) or None,
