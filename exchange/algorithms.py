@@ -42,6 +42,7 @@ NEXT_TO_GO: Mapping[str, str] = {
     "hmac-sha2-512": "encrypt-and-MAC",
 }
 _NEEDS_NO_MAC = "gcm"
+_LONGEST = 8 * 1024  # bytes of a KEXINIT; OpenSSH's has 1,600
 _SIGNS = ("ext-info-", "kex-strict-")  # in the list of key exchanges, and none (RFC 8308, section 2.1)
 
 
@@ -151,8 +152,10 @@ _WORDS = {"key_exchange": "key exchange", "host_key": "host key", "cipher": "cip
 
 
 def parse_kexinit(packet: bytes) -> Lists | None:
-    """The lists of a KEXINIT packet, from its type on; None if it is none (RFC 4253, section 7.1)."""
-    return _parse_lists(packet[17:])
+    """The lists of a KEXINIT packet, from its type on; None if it is none (RFC 4253, section 7.1), or is much longer
+    than any client's: strangers are not remembered by the megabyte.
+    """
+    return _parse_lists(packet[17:]) if len(packet) <= _LONGEST else None
 
 
 @lru_cache(maxsize=256)  # a client shows the same ones each time
@@ -163,7 +166,8 @@ def _parse_lists(rest: bytes) -> Lists | None:
         if len(rest) < 4 + length:
             return None
         names = rest[4 : 4 + length].decode("ascii", "replace").split(",")
-        lists.append(tuple(name for name in names if name and not name.startswith(_SIGNS)))
+        named = (name for name in names if name.isprintable())  # as operators are shown it
+        lists.append(tuple(name for name in named if name and not name.startswith(_SIGNS)))
         rest = rest[4 + length :]
     return Lists(**dict(zip(_KINDS, lists, strict=True)))
 

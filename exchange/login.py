@@ -86,7 +86,7 @@ class Login(asyncssh.SSHServer):
     def _note_failure(self) -> None:
         """Tell who could not log in; of one that had no algorithm in common with the hub, from where it came."""
         client = self._connection.get_extra_info("client_version", "")[:_LONGEST_CLIENT]
-        if not self._connection.spoken.key_exchange and (words := self._connection.lacks()):
+        if not self._connection.spoken.key_exchange and (words := self._connection.lacks()[:_LONGEST_WORDS]):
             reason = "no-common-algorithm"
             log.warning("connection.refused", address=self.address, reason=reason, client=client, words=words)
         elif self.partner is None and self._candidate is not None:
@@ -99,7 +99,7 @@ class Login(asyncssh.SSHServer):
             address=self.address,
             client=client,
             key=self._tried,
-            words=words[:_LONGEST_WORDS],
+            words=words,
         )
         self._shared.visitors.turned_away(turned)
 

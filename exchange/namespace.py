@@ -154,7 +154,10 @@ def find(path: Path, folder: Folder, name: str) -> Found | None:
     """The file that a client sees as `name` in the folder that is `path` on disk."""
     if not _NAME.fullmatch(name):
         return None
-    choices = [(name, True), (part_name(name), False)] if folder.uploads else [(name, True)]
+    unfinished = folder.uploads and _UPLOAD_NAME.fullmatch(
+        name
+    )  # no other name is one, and is too long for a disk
+    choices = [(name, True), (part_name(name), False)] if unfinished else [(name, True)]
     for disk_name, whole in choices:
         try:
             found = (path / disk_name).lstat()

@@ -17,7 +17,7 @@ import pytest
 
 from config.errors import OperatorError
 from doors_fixtures import SECONDS, Door, heard, open_door, until
-from exchange import addresses, connection, keys
+from exchange import addresses, algorithms, connection, keys
 
 EXPIRED = 'expires = "2020-01-31"'
 
@@ -249,6 +249,39 @@ def test_clients_that_want_the_rsa_key_signed_differently_do_not_disturb_each_ot
 
 def test_the_librarys_hooks_are_there() -> None:
     connection.require_hooks()
+
+
+def key_exchange_init(names: bytes) -> bytes:
+    """A KEXINIT packet of a client that knows only these key exchanges, and of all else what everybody knows."""
+    others = [b"ssh-ed25519", *[b"aes128-ctr"] * 2, *[b"hmac-sha2-256"] * 2, *[b"none"] * 2, b"", b""]
+    lists = b"".join(struct.pack(">I", len(one)) + one for one in (names, *others))
+    return bytes([20]) + bytes(16) + lists + bytes(5)
+
+
+@pytest.mark.parametrize("names", [b"\x1b[2J,x@y", b",".join(b"kex-%d@x" % n for n in range(500))])
+def test_what_a_stranger_knows_is_told_in_few_words_that_a_terminal_can_show(
+    door: Door, names: bytes
+) -> None:
+    packet = key_exchange_init(names)
+    padding = 8 + -(len(packet) + 5) % 8
+    with heard() as lines:
+        with socket.create_connection(("127.0.0.1", door.port), SECONDS) as client:
+            client.sendall(b"SSH-2.0-x\r\n" + struct.pack(">IB", len(packet) + padding + 1, padding))
+            client.sendall(packet + bytes(padding))
+            while client.recv(4096):
+                pass
+        until(lambda: [line for line in lines if line["event"] == "connection.refused"])
+    (line,) = [line for line in lines if line["event"] == "connection.refused"]
+    assert line["words"].startswith("no key exchange in common; the client knows ")
+    assert line["words"].isprintable()
+    assert len(line["words"]) <= 500
+    until(lambda: door.desk.turned)
+    assert [one.words for one in door.desk.turned] == [line["words"]]
+
+
+def test_of_who_knows_a_hundred_thousand_algorithms_nothing_is_remembered() -> None:
+    assert algorithms.parse_kexinit(key_exchange_init(b"a," * 1_000)) is not None
+    assert algorithms.parse_kexinit(key_exchange_init(b"a," * 100_000)) is None
 
 
 # ── What is refused ──────────────────────────────────────────────────────────────────────────────

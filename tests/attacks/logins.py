@@ -223,6 +223,8 @@ def anything_but_sftp(at: Attacked) -> Iterator[str]:
         with suppress(paramiko.SSHException):
             transport.request_port_forward("127.0.0.1", 0)
             yield "a port of the server's"
+        if transport.global_request("streamlocal-forward@openssh.com", ["inbound/socket"], wait=True):
+            yield "a socket of the server's"
         for kind in ("direct-tcpip", "x11"):
             with suppress(paramiko.ChannelException):
                 transport.open_channel(kind, ("127.0.0.1", 22), ("127.0.0.1", 1), timeout=SECONDS)

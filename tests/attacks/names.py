@@ -11,7 +11,7 @@ from exchange.sftp_v3 import Kind
 
 EXCL = 32
 NAMES = {
-    "longer than a receipt can be called": ("x" * 201, "x" * 255),
+    "longer than a receipt can be called": ("x" * 201, "x" * 250, "x" * 255),
     "longer than a file can be called": ("x" * 256, "x" * 100_000),
     "none": ("", ".", "\0", "a\0b"),
     "hidden, or like an option": (".hidden", "-rf"),
@@ -43,6 +43,9 @@ def a_name_that_no_upload_may_have(at: Attacked) -> Iterator[str]:
                 (Kind.RENAME, mine + path),
                 (Kind.EXTENDED, string("posix-rename@openssh.com") + mine + path),
                 (Kind.MKDIR, path + NO_ATTRIBUTES),
+                (Kind.STAT, path),
+                (Kind.RENAME, path + string("inbound/other.tmp")),
+                (Kind.REMOVE, path),
             ):  # fmt: skip
                 answer, rest = raw.ask(kind, body)
                 if answer == Kind.HANDLE:
@@ -50,6 +53,8 @@ def a_name_that_no_upload_may_have(at: Attacked) -> Iterator[str]:
                 code, words = int.from_bytes(rest[:4]), rest[8:]
                 if answer == Kind.STATUS and code != OK and words == bytes(8):
                     yield "a refusal without words"
+                if b"try again" in words:
+                    yield "a mistake of the server's"
             if tree(own) != {"own.tmp": b"mine"}:
                 yield what
                 for file in own.iterdir():
