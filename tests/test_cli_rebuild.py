@@ -10,7 +10,7 @@ from sqlalchemy import Table, select
 
 from config.home import Home
 from hub_fixtures import CNP, Hub
-from jobs_fixtures import BLUEBONNET, CHAMPION, accounts_found, found
+from jobs_fixtures import BLUEBONNET, CHAMPION, KEYSTONE, accounts_found, found, send_sync
 from look_fixtures import Desk, a_night
 from schemas import tables
 from schemas.sample import EGSS
@@ -124,6 +124,25 @@ def test_numbers_go_on_behind_those_that_are_known(desk: Desk, template: tuple[H
     before = [manifest["sequence"] for manifest in template[1]["current"][CHAMPION.id]]
     after = [manifest["sequence"] for manifest in hub.manifests(CHAMPION.id)]
     assert min(after) == max(before) + 1
+    hub.end()
+
+
+@pytest.mark.parametrize(("since", "given"), [("2013-09-05", []), ("2013-09-01", ["1006"])])
+def test_what_was_published_before_the_ledger_was_lost_is_nobodys_to_claim(
+    desk: Desk, since: str, given: list[str]
+) -> None:
+    desk.ask("rebuild", "--since", since)
+    desk.ask("sync", "approve", "S130904-cnp-1", "--yes")
+    hub = desk.hub
+    hub.open()
+    hub.on(minutes=15)
+    hub.sweep()
+    hub.on(days=1)
+    names = {f"100{k}": CHAMPION.duns for k in (1, 7)} | dict.fromkeys(("1002", "1003"), BLUEBONNET.duns)
+    send_sync(hub, names | {"1006": KEYSTONE.duns})  # it was of default service
+    hub.on(minutes=15)
+    hub.sweep()
+    assert accounts_found(hub, KEYSTONE.id) == given
     hub.end()
 
 

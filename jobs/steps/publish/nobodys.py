@@ -72,8 +72,8 @@ def claimed(
     then = _Then(edc=edc, looked=looked, stores=stores)
     for file in files:
         if file.kind == "usage" and file.usage_date >= first_day:
-            mine = named.filter(pc.less_equal(named["egs_start"], pa.scalar(file.usage_date, pa.date32())))
-            found = _of(file, mine["account"], then, owners, through, stores)
+            accounts = then.nobodys(file, _that_may_be_in(file, named))
+            found = _of(file, accounts, owners, through, stores) if len(accounts) else None
             if found is not None:
                 yield found
 
@@ -94,8 +94,8 @@ class _Then:
     looked: Sequence[Looked]
     stores: Stores
 
-    def was_nobodys(self, file: LakeFile, accounts: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-        """Of accounts in a lake file, whether nobody was of record when a publication looked at it first."""
+    def nobodys(self, file: LakeFile, accounts: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Those of some accounts for which nobody was of record when a publication first looked at a lake file."""
         place = bisect.bisect_left(self.looked, file.load_seq, key=lambda one: one.through_seq)
         by = self.looked[place]
         with self.stores.ledger.read() as tx:
@@ -106,20 +106,28 @@ class _Then:
             egs_duns=[],
             today=local_date(by.at, self.edc.zone),
         )
-        return np.isin(owners.place, ownership.NOBODYS)
+        return accounts.filter(pa.array(np.isin(owners.place, ownership.NOBODYS)))
+
+
+def _that_may_be_in(file: LakeFile, named: pa.Table) -> pa.ChunkedArray:
+    """Of accounts (`STANDING`) those that are in a lake file, if any is, with an EGS by its usage day."""
+    may = pc.less_equal(named["egs_start"], pa.scalar(file.usage_date, pa.date32()))
+    for bound in (
+        pc.greater_equal(named["account"], file.account_low),
+        pc.less_equal(named["account"], file.account_high),
+    ):
+        may = pc.and_(may, bound)
+    return named["account"].filter(may)
 
 
 def _of(
     file: LakeFile,
     accounts: pa.ChunkedArray,
-    then: _Then,
     owners: Callable[[pa.Array | pa.ChunkedArray], Owners],
     through: int,
     stores: Stores,
 ) -> Found | None:
     rows = stores.lake.read_accounts(file.path, columns=COLUMNS, accounts=accounts)
-    if not len(rows):
-        return None
     now = owners(rows["account"])
     goes = awaiting.may_go(now, day=file.usage_date)
     awaited = awaiting.waits_for(now, day=file.usage_date)
@@ -128,7 +136,6 @@ def _of(
         ever = [f"{account}{versions.BETWEEN}{channel}" for account, channel in holds.ever_held(tx, file.id)]
     anew = ~np.asarray(pc.is_in(versions.key(rows), value_set=pa.array(ever, pa.string())))
     anew &= (goes | waits) & current.which(file, rows, through=through, stores=stores)
-    anew &= then.was_nobodys(file, rows["account"])
     if not anew.any():
         return None
     told = awaiting.held(file, rows, "nobody", awaited)

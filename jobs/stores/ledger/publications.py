@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from jobs.stores.ledger import events
 from schemas import ids, tables
 
-_pub, _file = tables.publication, tables.outbound_file
+_pub, _file, _sync = tables.publication, tables.outbound_file, tables.sync
 
 
 def cursor(tx: Connection, edc: str) -> int:
@@ -37,7 +37,9 @@ class Looked:
 
 
 def looked_since(tx: Connection, *, edc: str, since: datetime) -> list[Looked]:
-    """The publications of an EDC from an instant on that looked at new loads, in the order of these."""
+    """The publications of an EDC from an instant on that looked at new loads, in the order of these. What a ledger that
+    was made again puts in the place of all before it is none: its sync came into force later.
+    """
     c = _pub.c
     where = (
         (c.edc == edc)
@@ -45,7 +47,8 @@ def looked_since(tx: Connection, *, edc: str, since: datetime) -> list[Looked]:
         & (c.at >= since)
         & (c.through_seq > c.after_seq)
     )
-    query = select(c.after_seq, c.through_seq, c.sync_id, c.at).where(where).order_by(c.through_seq)
+    query = select(c.after_seq, c.through_seq, c.sync_id, c.at).join(_sync, _sync.c.id == c.sync_id)
+    query = query.where(where & (_sync.c.in_force_at <= c.at)).order_by(c.through_seq)
     return [Looked(**row._asdict()) for row in tx.execute(query)]
 
 
