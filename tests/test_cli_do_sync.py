@@ -10,7 +10,8 @@ import pytest
 from cli_do_fixtures import Operator
 from conftest import DAY
 from hub_fixtures import CNP, PPL, Hub, morning, partner_text, small_night
-from jobs_fixtures import send_sync
+from jobs.stores.ledger import holds
+from jobs_fixtures import STRANGER_DUNS, Cut, send, send_sync
 from schemas import sync_file
 from schemas.sample import EGSS, SampleFile
 
@@ -179,6 +180,66 @@ def test_the_difference_says_of_which_accounts_the_supplier_stays_and_the_start_
     )
     of_keystone = next(line.split() for line in said.splitlines() if line.split()[:2] == ["keystone", "0"])
     assert of_keystone == ["keystone", "0", "1", "E", "2013-03-01", "none", "said"]
+
+
+def test_the_difference_foresees_what_an_approval_gives_free_of_what_is_held(
+    hub: Hub, operator: Operator
+) -> None:
+    champion, keystone = (
+        next(egs.duns for egs in EGSS if egs.id == name) for name in ("champion", "keystone")
+    )
+    send_sync(hub, {"A": champion, "C": STRANGER_DUNS, "E": ""})
+    send(hub, *(Cut(account=one, day=DAY) for one in "ABCDE"))
+    hub.sweep()
+    hub.at(NEXT)
+    send_sync(hub, {"A": champion, "B": champion, "C": keystone, "E": champion})
+    root = hub.home.root
+    answer = operator.asks(root, NEXT, "sync", "diff", "cnp")
+    foreseen = {
+        one["reason"]: (one["free"], one["to"], one["given_up"], one["still"]) for one in answer["held"]
+    }
+    assert foreseen == {"suspense": (1, {"champion": 1}, 0, 1), "unclaimed": (1, {"keystone": 1}, 0, 0)}
+    said = [line.split() for line in operator.reads(root, NEXT, "sync", "diff", "cnp").splitlines()]
+    assert ["suspense", "2", "1", "1", "0", "1"] in said
+    assert ["unclaimed", "1", "1", "1", "0", "0"] in said
+    assert next(line[:12] for line in said if line[:2] == ["For", "1"]) == [
+        "For",
+        "1",
+        "account",
+        "nobody",
+        "was",
+        "of",
+        "record",
+        "and",
+        "an",
+        "EGS",
+        "is",
+        "then:",
+    ]
+    before = {(egs, account) for egs, _, account in hub.holders()}
+    operator.asks(root, NEXT, "sync", "approve", answer["to"], "--yes")
+    hub.on(minutes=15)
+    hub.sweep()
+    given = {(egs, account) for egs, _, account in hub.holders()} - before
+    assert given == {("champion", "B"), ("keystone", "C"), ("champion", "E")}
+    with hub.stores.ledger.read() as tx:
+        assert holds.counts(tx, "cnp") == {("suspense", ""): 1}
+    assert operator.asks(root, hub.now, "sync", "diff", answer["from"], answer["to"])["held"] == []
+
+
+def test_the_difference_foresees_what_is_given_up_and_what_is_held_still_for_another(
+    hub: Hub, operator: Operator
+) -> None:
+    champion = next(egs.duns for egs in EGSS if egs.id == "champion")
+    send_sync(hub, {"A": champion, "C": STRANGER_DUNS})
+    send(hub, *(Cut(account=one, day=DAY) for one in "ABC"))
+    hub.sweep()
+    hub.on(days=31)
+    later = hub.now.date()
+    send_sync(hub, {"B": STRANGER_DUNS}, as_of=later)
+    answer = operator.asks(hub.home.root, hub.now, "sync", "diff", "cnp")
+    foreseen = {one["reason"]: (one["free"], one["given_up"], one["still"]) for one in answer["held"]}
+    assert foreseen == {"suspense": (0, 0, 1), "unclaimed": (0, 1, 0)}
 
 
 def test_the_first_sync_of_all_gives_every_account_to_somebody(hub: Hub, operator: Operator) -> None:

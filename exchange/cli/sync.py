@@ -11,6 +11,7 @@ import click
 from config.errors import OperatorError, RefusedError
 from exchange.cli import opened, options, show, sync_moves, timeline
 from exchange.cli.options import Asked
+from exchange.cli.sync_moves import Waiting
 from exchange.stories.syncs import became
 from jobs import pipeline
 from jobs.rules import ownership
@@ -112,14 +113,15 @@ def diff(asked: Asked, *, one: str, other: str | None, accounts: bool) -> None:
     """Who would gain and who would lose how many accounts, and of how many that stay the start moves.
 
     Of two syncs, from the first to the second. Of one, from what is in force to it. Of an EDC, from what is in
-    force to the sync that waits for an operator's word.
+    force to the sync that waits for an operator's word. Of a sync that waits, what it would take back unfetched, and
+    what becomes of blocks that are held already, is told, too.
     """
     with opened.stores(asked) as stores:
         before, after = _pair(stores, one, other)
         found = sync_moves.between(before, after, accounts=accounts, stores=stores, now=asked.clock())
-        lost = sync_moves.unfetched(before, after, stores=stores, now=asked.clock())
+        waits = sync_moves.waiting(before, after, stores=stores, now=asked.clock())
         asked.show(
-            sync_moves.answer(before, after, found, lost), *sync_moves.readable(before, after, found, lost)
+            sync_moves.answer(before, after, found, waits), *sync_moves.readable(before, after, found, waits)
         )
 
 
@@ -139,8 +141,8 @@ def approve(asked: Asked, *, sync_id: str, yes: bool, by: str | None) -> int:
             before = syncs.in_force(tx, held.edc)
         found = sync_moves.between(before, held, stores=stores, now=asked.clock())
         if not asked.json:
-            lost = sync_moves.unfetched(before, held, stores=stores, now=asked.clock())
-            asked.show({}, *sync_moves.readable(before, held, found, lost))
+            waits = sync_moves.waiting(before, held, stores=stores, now=asked.clock())
+            asked.show({}, *sync_moves.readable(before, held, found, waits))
         if not yes and not _confirmed(held):
             click.echo("Nothing was changed.")
             return 1
@@ -148,7 +150,7 @@ def approve(asked: Asked, *, sync_id: str, yes: bool, by: str | None) -> int:
         if isinstance(approved, step.NotHeld):
             raise _not_held(approved.sync)
         settled = opened.when_free(lambda: _settle(approved, asked, stores))
-        answer = {**_brief(settled), "moves": sync_moves.answer(before, held, found, ())["moves"]}
+        answer = {**_brief(settled), "moves": sync_moves.answer(before, held, found, Waiting())["moves"]}
         said = (
             f"{settled.id} is in force."
             if settled.state == "in-force"

@@ -14,6 +14,7 @@ from exchange.cli import show
 from jobs.rules import moves, starts
 from jobs.rules.moves import Moves
 from jobs.rules.starts import Starts
+from jobs.steps.publish.foreseen import Foreseen, foreseen
 from jobs.steps.sync import losses
 from jobs.steps.sync.losses import Unfetched
 from jobs.stores.ledger.syncs import Sync
@@ -76,13 +77,28 @@ def _roster(one: Sync, stores: Stores) -> Roster:
     return Roster(stores.lake, one.path)
 
 
-def unfetched(before: Sync | None, after: Sync, *, stores: Stores, now: datetime) -> list[Unfetched]:
-    """What would be taken back unfetched by a sync that has not come into force, upon the one that is."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What a sync that waits would do to what EGSs have not fetched, and to what is held."""
+
+    unfetched: Sequence[Unfetched] = ()
+    held: Sequence[Foreseen] = ()
+    claim_days: int = (
+        0  # how long what came while nobody was of record waits for somebody; 0: nothing would change
+    )
+
+
+def waiting(before: Sync | None, after: Sync, *, stores: Stores, now: datetime) -> Waiting:
+    """What would become of what waits by a sync that has not come into force, upon the one that is."""
     edc = stores.partners.current().get(after.edc)
     waits = after.in_force_at is None and (before is None or before.state == "in-force")
     if edc is None or edc.zone is None or not waits:
-        return []
-    return losses.unfetched(after, edc, today=local_date(now, edc.zone), stores=stores)
+        return Waiting()
+    return Waiting(
+        unfetched=losses.unfetched(after, edc, today=local_date(now, edc.zone), stores=stores),
+        held=foreseen(after, edc, stores=stores, now=now),
+        claim_days=stores.settings.outbound.claim_days,
+    )
 
 
 def name_of(holder: str, stores: Stores) -> str:
@@ -91,9 +107,7 @@ def name_of(holder: str, stores: Stores) -> str:
     return partner.name if partner is not None else ""
 
 
-def answer(
-    before: Sync | None, after: Sync, difference: Difference, lost: Sequence[Unfetched]
-) -> dict[str, Any]:
+def answer(before: Sync | None, after: Sync, difference: Difference, waits: Waiting) -> dict[str, Any]:
     """The difference for programs."""
     found = difference.moves
     said: dict[str, Any] = {
@@ -105,7 +119,8 @@ def answer(
         "moves": [{"was": was, "becomes": becomes, "accounts": n} for was, becomes, n in found.pairs],
         "holders": [asdict(balance) for balance in found.balances],
         "starts": [asdict(one) | {"holder": difference.named(one.egs_duns)} for one in difference.starts],
-        "unfetched": [asdict(one) for one in lost],
+        "unfetched": [asdict(one) for one in waits.unfetched],
+        "held": [asdict(one) | {"free": one.free} for one in waits.held],
     }
     if found.accounts is not None and difference.restarted is not None:
         said["accounts"] = found.accounts.to_pylist()
@@ -113,9 +128,7 @@ def answer(
     return said
 
 
-def readable(
-    before: Sync | None, after: Sync, difference: Difference, lost: Sequence[Unfetched]
-) -> list[Any]:
+def readable(before: Sync | None, after: Sync, difference: Difference, waits: Waiting) -> list[Any]:
     """The difference for people."""
     found = difference.moves
     since = "nothing in force" if before is None else f"{before.id} ({before.state}, as of {before.as_of})"
@@ -136,12 +149,20 @@ def readable(
         ]
         shown.append(show.table(("", ">before", ">loses", ">gains", ">after"), rows))
     shown += _starts(difference)
-    if lost:
+    if lost := waits.unfetched:
         said = ", ".join(
             f"{one.blocks:,} in {one.files:,} file{'s'[: one.files > 1]} of {one.egs}" for one in lost
         )
         shown.append(f"Blocks that would be taken back before they were fetched: {said}.")
         shown.append("Those of usage days from the next supplier's start on go to it; the others are held.")
+    shown += _held(waits.held)
+    nobodys = sum(
+        n for was, becomes, n in found.pairs if _is_nobody(was) and becomes in difference.egss.values()
+    )
+    if nobodys and waits.claim_days:
+        shown.append(
+            f"For {nobodys:,} account{'s'[: nobodys > 1]} nobody was of record and an EGS is then: what came of usage days from its start on, in the last {waits.claim_days} days, goes to it."
+        )
     if found.accounts is not None and len(found.accounts):
         moved = [(row["account"], row["was"], row["becomes"]) for row in found.accounts.to_pylist()]
         shown.append(show.table(("account", "of record was", "becomes"), moved))
@@ -172,6 +193,23 @@ def _starts(difference: Difference) -> list[Any]:
     )
     columns = ("stays with", ">earlier", ">later", "one of them", "its start was", "becomes")
     return [said, show.table(columns, rows)]
+
+
+def _held(held: Sequence[Foreseen]) -> list[Any]:
+    """What is held already, and what becomes of it."""
+    if not held:
+        return []
+    rows = [
+        (one.reason, f"{one.free + one.given_up + one.still:,}", f"{one.free:,}", f"{len(one.to):,}",
+         f"{one.given_up:,}", f"{one.still:,}")
+        for one in held
+    ]  # fmt: skip
+    columns = ("held for", ">blocks", ">given free", ">to EGSs", ">given up", ">held still")
+    return ["What is held already, after the publication that follows:", show.table(columns, rows)]
+
+
+def _is_nobody(holder: str) -> bool:
+    return holder == moves.DEFAULT_SERVICE or holder.startswith("not yet ")
 
 
 def _day(start: date | None) -> str:
