@@ -193,17 +193,18 @@ def test_a_sync_withdraws_and_rewrites_once_and_tells_everybody(
     make_hub: Callable[..., Hub], tmp_path: Path
 ) -> None:
     hub = make_hub("[sync]\nbrake = 1.0\n")
-    send_sync(hub, ROSTER)
-    send(hub, *NIGHT, Cut(account="S", day=DAY))
+    send_sync(hub, ROSTER | {"N": ""})
+    send(hub, *NIGHT, Cut(account="S", day=DAY), Cut(account="N", day=DAY))
     hub.sweep()
     _collected(hub, KEYSTONE.id)
     hub.on(hours=1)
-    part = sync_part(NEXT_ROSTER, as_of=date(2013, 9, 3))
+    part = sync_part(NEXT_ROSTER | {"N": KEYSTONE.duns}, as_of=date(2013, 9, 3))
     hub.arrive(CNP.id, NAMES["sync"], part)
     copies = deaths(hub, settle_a_sync, tmp_path / "copies")
     wanted = settled(next(copies))
     assert wanted["syncs"][-1][1] == "in-force"
     assert [file[2] for file in wanted["outbound"]] == ["withdrawn", "withdrawn", "laid-out", "laid-out"]
+    assert {"S", "N"} <= {block[0] for block in wanted["found"][KEYSTONE.id]}
     for died in copies:
         assert settled(died) == wanted
 
