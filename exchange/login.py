@@ -21,7 +21,13 @@ from schemas.visit import PROBE, TurnedAway
 _NO_MORE_TRIES = 14  # RFC 4253, section 11.1: no more authentication methods available
 _BY_US = 11  # disconnected by application: what follows is shown to the client's user
 _SHORTAGE = 4  # RFC 4254, section 5.1: resource shortage
-_NOT_SSH = (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported, asyncssh.MACError)
+_NOT_SSH = (
+    asyncssh.ProtocolError,
+    asyncssh.ProtocolNotSupported,
+    asyncssh.MACError,
+    asyncssh.packet.PacketDecodeError,
+    UnicodeDecodeError,  # of a version that is not ASCII: RFC 4253, section 4.2
+)
 _LONGEST_LOGIN = 64  # characters of a stranger's login that are logged
 _LONGEST_CLIENT = 255
 _LONGEST_WORDS = 500

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -151,6 +152,22 @@ def noise(door: Door) -> None:
                 pass
 
 
+def no_ascii(door: Door) -> None:
+    with socket.create_connection(("127.0.0.1", door.port), SECONDS) as client:
+        client.sendall(b"SSH-2.0-\xff\r\n")
+        with suppress(OSError):
+            while client.recv(4096):
+                pass
+
+
+def half_a_packet(door: Door) -> None:
+    with socket.create_connection(("127.0.0.1", door.port), SECONDS) as client:
+        client.sendall(b"SSH-2.0-x\r\n" + struct.pack(">IBB", 12, 10, 20) + bytes(10))  # a KEXINIT of no list
+        with suppress(OSError):
+            while client.recv(4096):
+                pass
+
+
 def other_protocol(door: Door) -> None:
     with socket.create_connection(("127.0.0.1", door.port), SECONDS) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n" + b"x" * 100_000)
@@ -177,7 +194,14 @@ def silence(door: Door) -> None:
 
 @pytest.mark.parametrize(
     ("trouble", "what"),
-    [(noise, "not-ssh"), (other_protocol, "not-ssh"), (no_sftp, "malformed"), (silence, "slow-login")],
+    [
+        (noise, "not-ssh"),
+        (no_ascii, "not-ssh"),
+        (half_a_packet, "not-ssh"),
+        (other_protocol, "not-ssh"),
+        (no_sftp, "malformed"),
+        (silence, "slow-login"),
+    ],
 )
 def test_each_kind_of_trouble_counts(tmp_path: Path, trouble: Callable[[Door], None], what: str) -> None:
     # Only who is silent is to be too slow: on a busy machine others could be, too.
