@@ -82,6 +82,8 @@ class Login(asyncssh.SSHServer):
                 client=self._connection.get_extra_info("client_version", ""),
             )
         self._note_failure()
+        if self.partner is not None:
+            self._shared.connections[self.partner.id] -= 1
         if self.partner is None and not self._turned_away:
             if isinstance(exc, _NOT_SSH):
                 self._shared.defender.note(self.address, "not-ssh")
@@ -184,15 +186,25 @@ class Login(asyncssh.SSHServer):
         self.spoken = replace(self._connection.spoken, signature=signature)
         self.proof = replace(self.proof, old=self.spoken.old)
         refusal = keys.refusal(self._candidate, proof=self.proof, address=self.address, now=self._now)
+        refusal = refusal or self._too_many()
         if refusal is None:
             self._welcome = self._candidate
             return True
         self.turn_away(*refusal)
         return False
 
+    def _too_many(self) -> tuple[str, str] | None:
+        """Each connection may be for one session at least: no partner takes all there are."""
+        assert self._candidate is not None
+        most = self._shared.limits.max_sessions_per_partner
+        if self._shared.connections[self._candidate.id] < most:
+            return None
+        return "connections", f"{most} connections of yours are open; close some"
+
     def auth_completed(self) -> None:
         assert self._welcome is not None, "nobody is let in whose key was not proved"
         self.partner = self._welcome
+        self._shared.connections[self.partner.id] += 1
         self._shared.knocks.end(self.address)
         self._shared.defender.forgive(self.address, "failed-login", self._failures)
         self.client_version = self._connection.get_extra_info("client_version", "")

@@ -16,6 +16,7 @@ import structlog
 from config.partners import Partner
 from config.settings import Sftp
 from exchange import addresses, algorithms, connection, defender, keys
+from exchange.addresses import Source
 from exchange.bans import Ban, Bans
 from exchange.connection import Connection
 from exchange.defender import Defender
@@ -62,6 +63,7 @@ class Doors:
             quota=self.quota,
             pace=Pace(limits.max_bytes_a_second),
             visitors=Visitors(desk, threads),
+            connections=Counter(),
             sessions=self.sessions,
             knocks=self.knocks,
             endings=Endings(desk, threads),
@@ -73,7 +75,7 @@ class Doors:
         self._excepted: Sequence[Partner] = ()
         self._looks: asyncio.Task[None] | None = None
         self._logins: set[Login] = set()
-        self._addresses: Counter[str] = Counter()
+        self._addresses: Counter[Source] = Counter()
         self.waiting: set[_Gate] = set()  # those whose turn has not come
         self._parting: WeakSet[Connection] = WeakSet()  # those that were there, until they are gone for good
         self._server: asyncio.Server | None = None
@@ -138,7 +140,7 @@ class Doors:
             return "banned", defender.words(ban)
         if len(self._logins) >= self._limits.max_connections:
             return "connections", "too many connections; try again later"
-        if self._addresses[address] >= self._limits.max_connections_per_address:
+        if self._addresses[addresses.source(address)] >= self._limits.max_connections_per_address:
             self.defender.note(address, "too-many-connections")
             return "address", "too many connections from your address"
         return self.knocks.refuses(address)
@@ -153,7 +155,7 @@ class Doors:
         login.address = address
         self._logins.add(login)
         self._parting.add(made)
-        self._addresses[address] += 1
+        self._addresses[addresses.source(address)] += 1
         return made
 
     async def _look(self) -> None:
@@ -188,9 +190,10 @@ class Doors:
         self._logins.remove(login)
         if login.partner is None:
             self.knocks.end(login.address)
-        self._addresses[login.address] -= 1
-        if not self._addresses[login.address]:
-            del self._addresses[login.address]
+        source = addresses.source(login.address)
+        self._addresses[source] -= 1
+        if not self._addresses[source]:
+            del self._addresses[source]
 
 
 class _Gate(asyncio.Protocol):

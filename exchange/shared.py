@@ -30,7 +30,8 @@ class Shared:
     quota: Quota
     pace: Pace
     visitors: Visitors
-    sessions: Counter[str]  # that each partner has open
+    connections: Counter[str]  # over which each partner is logged in
+    sessions: Counter[str]  # that it has open over them
     knocks: Knocks
     endings: Endings
     sent: defaultdict[

@@ -16,6 +16,7 @@ import paramiko
 import pytest
 
 from config.errors import OperatorError
+from config.settings import Sftp
 from doors_fixtures import SECONDS, Door, heard, open_door, until
 from exchange import addresses, algorithms, connection, keys
 
@@ -330,6 +331,19 @@ def test_more_connections_than_there_is_room_for_are_turned_away(
             assert first_line(door.port) == words
         until(lambda: not door.on_loop(lambda: door.doors.connections))
         connects(door, "cnp")
+
+
+def test_the_addresses_that_one_party_is_given_have_connections_together(door: Door) -> None:
+    most = Sftp().max_connections_per_address
+
+    def refuses() -> tuple[str, str] | None:
+        door.doors._addresses[addresses.source("2001:db8::1")] = most
+        refusal = door.doors.refuses("2001:db8::2")
+        assert door.doors.refuses("2001:db8:0:1::1") is None
+        del door.doors._addresses[addresses.source("2001:db8::1")]
+        return refusal
+
+    assert door.on_loop(refuses) == ("address", "too many connections from your address")
 
 
 def test_those_who_only_knock_do_not_keep_out_those_who_are_in(tmp_path: Path) -> None:

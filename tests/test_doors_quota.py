@@ -180,20 +180,24 @@ def test_the_real_hub_counts_drops_until_they_are_loaded(hub: Hub) -> None:
 
 def test_the_sessions_of_a_partner_are_limited_over_all_its_connections(tmp_path: Path) -> None:
     with open_door(tmp_path, max_sessions_per_partner=2) as door, ExitStack() as stack:
-        first, second, third = (stack.enter_context(door.transport("cnp")) for _ in range(3))
-        for transport in (first, second):
-            paramiko.SFTPClient.from_transport(transport)
-        with pytest.raises(paramiko.ChannelException):
-            third.open_session(timeout=SECONDS)
+        first = stack.enter_context(door.transport("cnp"))
+        clients = [paramiko.SFTPClient.from_transport(first) for _ in range(2)]
         said = door.sftp("cnp", "ls", check=False)
         assert "2 sessions of yours are open; close some" in said.stderr
+        until(lambda: door.on_loop(lambda: door.doors.connections) == 1)
+        second = stack.enter_context(door.transport("cnp"))
+        with pytest.raises(paramiko.ChannelException):
+            second.open_session(timeout=SECONDS)
+        said = door.sftp("cnp", "ls", check=False)
+        assert "2 connections of yours are open; close some" in said.stderr
         with door.raw("onc") as raw:
             assert raw.opens("inbound/x", 1)[1]
+        assert all(clients)
         first.close()
 
         def is_let_in() -> bool:
             with suppress(paramiko.ChannelException):
-                third.open_session(timeout=SECONDS)
+                second.open_session(timeout=SECONDS)
                 return True
             return False
 

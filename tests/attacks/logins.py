@@ -84,8 +84,17 @@ def sessions_of_one_connection(at: Attacked) -> Iterator[str]:
 def sessions_of_one_partner(at: Attacked) -> Iterator[str]:
     kept = []
     with ExitStack() as stack, suppress(paramiko.ChannelException):
-        for transport in [stack.enter_context(at.transport(CNP)) for _ in range(4)]:
-            kept += [transport.open_session(timeout=SECONDS)]
+        for transport in [stack.enter_context(at.transport(CNP)) for _ in range(2)]:
+            kept += [transport.open_session(timeout=SECONDS) for _ in range(2)]
+        yield "as many as it likes"
+
+
+@attack(stock=["as many as it likes"], max_sessions_per_partner=3)
+def connections_of_one_partner(at: Attacked) -> Iterator[str]:
+    """From wherever they come, and whether anything is asked over them or not."""
+    with ExitStack() as stack, suppress(paramiko.SSHException, EOFError):
+        for _ in range(4):
+            stack.enter_context(at.transport(CNP))
         yield "as many as it likes"
 
 
