@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from config.home import Home
 from hub_fixtures import CNP, KEY, Hub, morning
@@ -16,6 +17,7 @@ from jobs.stores.ledger.syncs import Sync
 from jobs.stores.supply import REASONS
 from jobs_fixtures import BLUEBONNET, CHAMPION, KEYSTONE, STRANGER_DUNS, Cut, Row, send, send_sync
 from look_fixtures import DAY, Desk, Told, on_a_terminal, read, told_once
+from schemas import tables
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,24 @@ def test_an_egs_needs_a_day_and_only_an_egs_is_listed(desk: Desk) -> None:
     assert desk.ask("explain", "cnp", "--list").code == 2
     answer = desk.ask("explain", "champion", "--day", "2012-01-01")
     assert (answer.code, "nothing of 2012-01-01 is loaded" in answer.err) == (1, True)
+
+
+def test_what_nothing_explains_is_called_wrong(
+    make_hub: Callable[..., Hub], at_desk: Callable[[Hub], Desk]
+) -> None:
+    hub = make_hub()
+    send_sync(hub, {"A": CHAMPION.duns})
+    send(hub, Cut(account="A", day=DAY))
+    hub.sweep()
+    desk = at_desk(hub)
+    assert desk.ask("explain", "champion", "--day", str(DAY)).code == 0
+    with hub.stores.ledger.write() as tx:  # somebody takes the file out of the record
+        tx.execute(update(tables.outbound_file).values(usage_days=[]))
+    answer = desk.ask("explain", "champion", "--day", str(DAY))
+    assert answer.code == 1
+    assert "unexplained" in answer.out
+    assert "run verify" in answer.out
+    assert desk.ask("verify").code == 1
 
 
 def test_without_a_sync_nobody_is_of_record(hub: Hub, at_desk: Callable[[Hub], Desk]) -> None:

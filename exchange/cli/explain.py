@@ -68,12 +68,13 @@ _LISTED = 50  # accounts of an EGS's day on a terminal, if nothing else is asked
 def command(
     asked: Asked, *, subject: str, edc: str | None, egs: str | None, days: int, day: datetime | None, each: bool,
     reasons: tuple[str, ...], after: str, limit: int | None, known_at: datetime | None,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """The whole story, with times, of a drop, a file that came or went, an account, a partner, or an EGS's day.
 
     A sync or a publication can be asked for by its id, too. Of an account: who was of record by which sync, each
     version with the line of its file, who was given which and fetched it by which key from where. Of an EGS and a
-    usage day: why each account is in what it was given, or is not. Exit code 1 if nothing is called so.
+    usage day: why each account is in what it was given, or is not. Exit code 1 if nothing is called so, or if
+    nothing says why an EGS was not given what is its.
     """
     if not subject:
         raise click.UsageError("say of what: a drop, a file, an account, a partner")
@@ -84,8 +85,7 @@ def command(
         edcs = opened.edcs(stores, [edc] if edc else [])
         partner = stores.partners.current().get(subject)
         if partner is not None and partner.role is Role.EGS and (span.day is not None or wanted.asks):
-            _of_egs(asked, partner, edcs, span.day, wanted, stores=stores, now=now)
-            return
+            return _of_egs(asked, partner, edcs, span.day, wanted, stores=stores, now=now)
         if wanted.asks:
             raise click.UsageError("--list, --reason, --after and --limit are of an EGS and a usage day")
         if partner is not None and span.day is not None:
@@ -96,11 +96,12 @@ def command(
         if partner is not None:
             story = partners.tell(partner, stores=stores, now=now)
             asked.show([story.as_json()], *_shown(story))
-            return
+            return 0
         found = search.find(subject, edcs=edcs, egs=egs or "", span=span, stores=stores, now=now)
     first = [_several(found)] if len(found) > 1 else []
     parts = (part for one in found for part in _shown(one))
     asked.show([one.as_json() for one in found], *first, *parts)
+    return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,16 +139,17 @@ details), and these:
 def _of_egs(
     asked: Asked, egs: Partner, edcs: Sequence[Partner], day: date | None, wanted: _Wanted, *, stores: Stores,
     now: datetime,
-) -> None:  # fmt: skip
-    """An EGS's day, EDC by EDC; each account is said as soon as it is known."""
+) -> int:  # fmt: skip
+    """An EGS's day, EDC by EDC; each account is said as soon as it is known. The exit code."""
     if day is None:
         raise click.UsageError(f"of {egs.id}, which is an EGS, say which usage day: --day 2013-09-02")
-    found = []
+    found, code = [], 0
     for edc in edcs:
         with supplied.told(egs, edc, day, stores=stores, now=now) as it:
             if it is None:
                 continue
             found.append(it.story)
+            code |= it.unexplained
             if not asked.json and not wanted.after:
                 asked.show(None, *_shown(it.story))
             if wanted.asks:
@@ -158,6 +160,7 @@ def _of_egs(
         raise RefusedError("nothing-of-that-day", words, "see what came with: meterhub drops")
     if asked.json and not wanted.asks:
         asked.show([one.as_json() for one in found])
+    return code
 
 
 def _list(asked: Asked, it: Supplied, wanted: _Wanted) -> None:

@@ -22,6 +22,12 @@ class Supplied:
     story: Story
     _supply: Supply
 
+    @property
+    def unexplained(self) -> bool:
+        """Whether any account is without a reason."""
+        (why,) = self.story.sections
+        return any(row["reason"] == "unexplained" for row in why.rows)
+
     def listed(self, *, reasons: Sequence[str], after: str, limit: int) -> Iterator[dict[str, Any]]:
         """Account by account, ready for JSON: those behind `after`, `limit` at most (0: all), for some reasons or all;
         a row a channel.
@@ -57,7 +63,7 @@ def proof(row: Mapping[str, Any]) -> str:
             return f"{row['held_for']}, since {row['held_since'][:10]}"
         case "given-up":
             return str(row["release"])
-        case "before-switch":
+        case "before-switch" | "nobodys":
             return f"{row['publication']}, by {row['published_by']}"
         case "waiting":
             return str(row["drop"])
