@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from hub_fixtures import CNP, Hub
 from jobs.stores.lake import Lake
+from jobs.stores.outbound import blocks_of
+from jobs.stores.shares import CONTENTS
 from jobs_fixtures import CHAMPION, Cut, found, interval_name, lse, send, send_sync
 from schemas.drop import Outcome
 
@@ -90,3 +92,25 @@ def test_an_account_between_two_that_were_affirmed_together_is_new(make_hub: Cal
     assert again.blocks_unchanged == 2
     between = send(hub, Cut(account="B", day=DAY, stamp="20130903010000"))
     assert (between.outcome, between.blocks_loaded, between.blocks_replacing) == (Outcome.ACCEPTED, 1, 0)
+
+
+def test_the_blocks_of_an_account_are_found_in_every_batch_of_a_list(tmp_path: Path) -> None:
+    rows = [
+        {
+            "account": account,
+            "channel": "4",
+            "usage_date": date(2013, 9, day),
+            "version": 1,
+            "lake_file_id": day,
+        }
+        for day in (1, 2, 3)
+        for account in ("7", "8", "9")
+    ]
+    listed = pa.Table.from_pylist(rows, schema=CONTENTS)
+    path = tmp_path / "champion.0.arrow"
+    with pa.ipc.new_file(str(path), CONTENTS, options=pa.ipc.IpcWriteOptions(compression="zstd")) as written:
+        for begin in (0, 3, 6):
+            written.write_table(listed.slice(begin, 3))
+    assert blocks_of(path, "8").to_pylist() == [row for row in rows if row["account"] == "8"]
+    assert len(blocks_of(path, "80")) == 0
+    assert blocks_of(path, "80").schema == CONTENTS

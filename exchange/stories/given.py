@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import pyarrow.compute as pc
 from sqlalchemy import Connection
 
 from exchange.stories import story
@@ -13,10 +12,8 @@ from jobs.stores.ledger import outbox, traces
 from jobs.stores.ledger.loads import LakeFile
 from jobs.stores.ledger.outbox import OutboundFile
 from jobs.stores.opened import Stores
-from jobs.stores.outbound import read_contents
+from jobs.stores.outbound import blocks_of
 from schemas import receipt
-
-_LOOKED_IN = ("account", "lake_file_id")
 
 
 def followed(
@@ -39,12 +36,11 @@ def _in_file(
     path = layout.contents_path(file, stores=stores)
     if not path.is_file():  # a publication that was cut off is not laid out yet
         return
-    where = pc.index(read_contents(path, ("account",))["account"], account).as_py()
-    if where < 0:
+    blocks = blocks_of(path, account)
+    if not len(blocks):
         return
-    contents = read_contents(path)
     reads = [collected(row, file) for row in outbox.collections_of(tx, file.id)]
-    for row in contents.filter(pc.equal(contents["account"], account)).to_pylist():
+    for row in blocks.to_pylist():
         if row["lake_file_id"] in mine:
             yield {
                 "usage_date": row["usage_date"].isoformat(),

@@ -17,6 +17,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from isal import isal_zlib
 
 from jobs.stores import files
@@ -159,6 +160,23 @@ def read_contents(path: Path, columns: Sequence[str] = tuple(CONTENTS.names)) ->
     wanted = pa.ipc.IpcReadOptions(included_fields=[CONTENTS.get_field_index(name) for name in columns])
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source, options=wanted).read_all()
+
+
+def blocks_of(path: Path, account: str) -> pa.Table:
+    """Of the blocks that an outbound file holds, those of one account (`CONTENTS`). Of the list no more is unpacked than
+    its accounts, and the batches that hold this one: most lists hold none. It is read whole, in this thread: of
+    thousands of lists, most of them small, that takes a quarter of the time that opening each takes otherwise.
+    """
+    packed = pa.py_buffer(path.read_bytes())
+    alone = [CONTENTS.get_field_index("account")]
+    named = pa.ipc.open_file(packed, options=pa.ipc.IpcReadOptions(included_fields=alone, use_threads=False))
+    found = [CONTENTS.empty_table()]
+    for number in range(named.num_record_batches):
+        if pc.index(named.get_batch(number).column(0), account).as_py() >= 0:
+            whole = pa.ipc.open_file(packed, options=pa.ipc.IpcReadOptions(use_threads=False))
+            rows = pa.Table.from_batches([whole.get_batch(number)])
+            found.append(rows.filter(pc.equal(rows["account"], account)))
+    return pa.concat_tables(found)
 
 
 class Lists:
