@@ -43,9 +43,21 @@ class PartnersFolder:
         are many.
         """
         with self._lock:
-            if self._partners.get(login) is not None and self._stands(f"{login}.toml"):
-                return self._partners.get(login)
-        return self.current().get(login)
+            known = self._standing(login)
+        return known or self.current().get(login)
+
+    def one_at_once(self, login: str) -> Partner | None:
+        """That partner if its file is as it was read, and nobody is reading just now. None: ask `one`."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self._standing(login)
+        finally:
+            self._lock.release()
+
+    def _standing(self, login: str) -> Partner | None:
+        known = self._partners.get(login)
+        return known if known is not None and self._stands(f"{login}.toml") else None
 
     def _stands(self, name: str) -> bool:
         try:

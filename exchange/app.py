@@ -61,6 +61,10 @@ class Counter:
         found = self._stores.partners.one(login)
         return None if found is None or found.disabled else found
 
+    def partner_at_once(self, login: str) -> Partner | None:
+        found = self._stores.partners.one_at_once(login)
+        return None if found is None or found.disabled else found
+
     def visited(self, visits: Sequence[Visit], turned: Sequence[TurnedAway]) -> None:
         known = self._stores.partners.current().by_id.values()
         meant: list[TurnedAway] = []
@@ -100,10 +104,18 @@ class Counter:
             arrive.resumed(partner_id, name, whole=whole, stores=self._stores, now=self.now())
         session.habits[Habit.RESUMED] += 1
 
-    def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
+    def upload_whole(self, partner_id: str, folder: str, name: str) -> datetime:
+        _only_inbound(folder)
+        at = self.now()
+        arrive.make_durable(partner_id, name, stores=self._stores)
+        return at
+
+    def upload_ended(
+        self, partner_id: str, folder: str, name: str, *, at: datetime, session: SessionInfo
+    ) -> None:
         _only_inbound(folder)
         with _in_words():
-            drop = arrive.ended(partner_id, name, stores=self._stores, now=self.now())
+            drop = arrive.ended(partner_id, name, stores=self._stores, now=at, durable=True)
         session.habits[Habit.IN_PLACE if self._arrived(drop) else Habit.OTHER] += 1
 
     def upload_broken(

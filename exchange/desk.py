@@ -1,6 +1,7 @@
 """What the doors ask of the hub: one protocol, so that the SFTP side knows no ledger, lake or pipeline.
 
-Every method may block (disk, ledger) and is called in a worker thread, never on the event loop.
+Every method may block (disk, ledger) and is called in a worker thread, never on the event loop; but for
+`now` and `partner_at_once`, which do not block.
 For one name of one partner's folder the doors make one call at a time; for different names and
 partners calls come in parallel.
 
@@ -67,6 +68,10 @@ class Desk(Protocol):
         """Who logs in under that name by the partner files as they are now; None: nobody, or disabled."""
         ...
 
+    def partner_at_once(self, login: str) -> Partner | None:
+        """The same, where no file has to be read for it; None: ask `partner`."""
+        ...
+
     def excepted(self) -> Sequence[Partner]:
         """Those that may use old algorithms today, from the addresses that their `allow_from` names."""
         ...
@@ -105,11 +110,19 @@ class Desk(Protocol):
         """
         ...
 
-    def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
-        """The client closed its upload, and no byte of it is missing.
+    def upload_whole(self, partner_id: str, folder: str, name: str) -> datetime:
+        """The client closed its upload, and no byte of it is missing: the desk makes the file durable, which may
+        take long. Returns the instant at which the upload ended.
+        """
+        ...
+
+    def upload_ended(
+        self, partner_id: str, folder: str, name: str, *, at: datetime, session: SessionInfo
+    ) -> None:
+        """What is durable since `upload_whole`, which told `at`, becomes the hub's.
 
         The desk renames `.<name>.part` to `<name>`; under a name of the agreed form the drop begins.
-        The bytes are written, not yet fsynced. `Refused`: the file stays `.part`, the client is told why.
+        `Refused`: the file stays `.part`, the client is told why.
         """
         ...
 

@@ -45,7 +45,7 @@ class Handles:
 
     async def begin(self) -> None:
         """Find the partner's folders on disk; before anything else."""
-        self.paths = self.inbound.paths = await self.shared.threads.run(self._mailboxes)
+        self.paths = self.inbound.paths = await self.shared.threads.moment(self._mailboxes)
 
     def _mailboxes(self) -> dict[str, Path]:
         folders = FOLDERS[self.partner.role]
@@ -55,14 +55,14 @@ class Handles:
         """Do `work` in a thread, if the partner could still log in now as it did then."""
 
         def stand_and_work() -> T:
-            self._require_standing()
+            self._require_standing(self.shared.desk.partner(self.partner.id))
             return work(*args, **kwargs)
 
-        return await self.shared.threads.run(stand_and_work)
+        return await self.shared.threads.moment(stand_and_work)
 
-    def _require_standing(self) -> None:
+    def _require_standing(self, partner: Partner | None) -> None:
         refusal = keys.refusal(
-            self.shared.desk.partner(self.partner.id),
+            partner,
             proof=self.session.proof,
             address=self.session.address,
             now=self.shared.desk.now(),
@@ -79,12 +79,21 @@ class Handles:
         self.require_room()
         self.inbound.claim(folder, name)
         try:
-            upload = await self.standing(self.inbound.begin, folder, name, flags)
+            upload = self._begin_at_once(folder, name, flags)
+            if upload is None:
+                upload = await self.standing(self.inbound.begin, folder, name, flags)
         except BaseException:
             self.inbound.release(folder, name)
             raise
         self.log.info("upload.opened", folder=folder.name, file=name, resumed_at=upload.resumed_at)
         return self.add(upload)
+
+    def _begin_at_once(self, folder: Folder, name: str, flags: Flag) -> Upload | None:
+        partner = self.shared.desk.partner_at_once(self.partner.id)
+        if partner is None:
+            return None
+        self._require_standing(partner)
+        return self.inbound.begin_at_once(folder, name, flags)
 
     async def open_reading(self, folder: Folder, name: str) -> bytes:
         """A handle for reading, or Refusal in words."""

@@ -1,13 +1,15 @@
 """What becomes of one session's uploads, from their OPEN on: whole, refused, or broken off; and the desk is told."""
 
 from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from exchange import namespace, uploads
 from exchange.desk import Refused, SessionInfo
-from exchange.namespace import Folder
+from exchange.namespace import Folder, Found
 from exchange.sftp_v3 import Code, Flag, Refusal
 from exchange.shared import Shared
 from exchange.uploads import Upload
@@ -15,7 +17,7 @@ from schemas.visit import Habit
 
 
 class Inbound:
-    """The way of an upload. What blocks is done in threads; `begin` is called in one."""
+    """The way of an upload. What blocks is done in threads; `begin` is called in one, `begin_at_once` is not."""
 
     def __init__(self, shared: Shared, session: SessionInfo, log: Any) -> None:
         self._shared = shared
@@ -35,10 +37,22 @@ class Inbound:
 
     def begin(self, folder: Folder, name: str, flags: Flag) -> Upload:
         """Open the file on disk, or Refusal in words. It is claimed already."""
+        return self._begin(namespace.find(self.paths[folder.name], folder, name), folder, name, flags)
+
+    def begin_at_once(self, folder: Folder, name: str, flags: Flag) -> Upload | None:
+        """The same for a file that is new, while nobody has to be asked; None: it is to be begun in a thread.
+
+        A way to another thread and back takes longer than this does.
+        """
+        if not self._shared.quota.is_open(self._partner_id):
+            return None
+        found = namespace.find(self.paths[folder.name], folder, name)
+        return self._begin(None, folder, name, flags) if found is None else None
+
+    def _begin(self, found: Found | None, folder: Folder, name: str, flags: Flag) -> Upload:
         if closed := self._shared.quota.closed():
             raise Refusal(Code.FAILURE, f"{name}: {closed}")
         path = self.paths[folder.name]
-        found = namespace.find(path, folder, name)
         uploads.require_openable(found, name, flags)
         # An upload that is sent again makes room for itself.
         freed = found.attributes.size if found and flags & Flag.TRUNC else 0
@@ -62,7 +76,8 @@ class Inbound:
             raise Refusal(Code.FAILURE, words)
         attributes = upload.attributes
         try:
-            await self._shared.threads.run(self._hand_over, upload)
+            finish, hand_over = partial(self._finish, upload), partial(self._hand_over, upload)
+            await self._shared.threads.settled(finish, hand_over)
         except Refused as refused:
             self._session.habits[Habit.REFUSED] += 1
             self._log.warning(
@@ -81,10 +96,13 @@ class Inbound:
             seconds=round(monotonic() - upload.began, 3),
         )
 
-    def _hand_over(self, upload: Upload) -> None:
+    def _finish(self, upload: Upload) -> datetime:
         upload.finish()
+        return self._shared.desk.upload_whole(self._partner_id, upload.folder.name, upload.name)
+
+    def _hand_over(self, upload: Upload, at: datetime) -> None:
         desk = self._shared.desk
-        desk.upload_ended(self._partner_id, upload.folder.name, upload.name, session=self._session)
+        desk.upload_ended(self._partner_id, upload.folder.name, upload.name, at=at, session=self._session)
 
     async def break_off(self, upload: Upload, reason: str) -> None:
         """It stops without being whole: what came of it is kept, to be resumed."""

@@ -116,7 +116,7 @@ class Login(asyncssh.SSHServer):
     async def begin_auth(self, username: str) -> bool:
         """Called for each new login name. A name that nobody has takes the same way as any other."""
         self._name = username
-        self._candidate, self._now = await self._shared.threads.run(self._look_up, username)
+        self._candidate, self._now = await self._shared.threads.moment(self._look_up, username)
         if not self._greeted and self._shared.limits.banner:
             self._greeted = True
             self._connection.send_auth_banner(self._shared.limits.banner + "\r\n")

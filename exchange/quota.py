@@ -50,7 +50,9 @@ class Room:
 
 
 class Quota:
-    """The counts of all partners. `closed`, `look` and `room` run in threads, all else on the event loop."""
+    """The counts of all partners. `closed`, `look` and `room` run in threads, but while it `is_open`; all else on the event
+    loop.
+    """
 
     def __init__(self, most: int, desk: Desk, clock: Callable[[], float] = monotonic) -> None:
         self._most = most
@@ -68,6 +70,11 @@ class Quota:
         if not found:
             self._open_until = self._clock() + _AGAIN
         return found
+
+    def is_open(self, partner_id: str) -> bool:
+        """Whether a partner may send something, by what was found out within the last second."""
+        known = partner_id in self._counts and self._clock() < self._open_until
+        return known and self.has_room(partner_id, 1)
 
     def look(self, partner_id: str, inbound: Path) -> None:
         """Count. Bytes that come at this very moment may be missed, until it is counted again."""

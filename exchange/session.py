@@ -29,7 +29,7 @@ _HELD = 1 << 20  # bytes of requests that wait in a session before the client is
 _LET_ON = _HELD // 4
 _TURN = 0.02  # seconds after which a busy session lets the others have a go
 _TOGETHER = 16 * 1024  # bytes of answers that are sent at once
-_SOON = 0.002  # seconds for which answers are held back while the next request is coming
+_SOON = 0.005  # seconds for which answers are held back while the next request is coming
 _BLINK = 0.1  # seconds after which a session that is made to wait sees whether it is over
 _WORDS = 16 * 1024  # bytes of refusals that one session writes to the client's terminal
 _LEAST_MESSAGE = 1024  # bytes a client must take in one SSH message, or one answer would be thousands
@@ -117,7 +117,8 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         if self._packets.size >= _HELD and not self._held:
             self._held = True
             self._channel.pause_reading()
-        self._wake.set()
+        if self._held or self._packets.may_be_taken:
+            self._wake.set()
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -184,7 +185,7 @@ class SftpSession(asyncssh.SSHServerSession[bytes]):
         self._shared.visitors.left(session, self._link.spoken, self._link.lists, at_once=self._at_once)
 
     async def _begin(self) -> Handles:
-        now = await self._shared.threads.run(self._shared.desk.now)
+        now = self._shared.desk.now()
         session = SessionInfo(
             id=f"X{now:%y%m%d}-{secrets.token_hex(4)}",
             partner_id=self._partner.id,

@@ -211,6 +211,11 @@ class Packets:
             self._chunks.append(bytearray(chunk))
         self.size += len(chunk)
 
+    @property
+    def may_be_taken(self) -> bool:
+        """Whether `take` can tell more than it could: the next packet, or how long it is."""
+        return self.size >= (self._length or 4)
+
     def take(self) -> bytes | None:
         """The next packet without its length, or None while it has not come as a whole.
 

@@ -21,6 +21,7 @@ _LAST_OF_LOGIN = 79  # RFC 4251, section 7: what is above it is said by who has 
 _BLOCK = 16  # bytes; of the tag, too
 _PIECE = 48 * 1024  # bytes that the library is given at once: at each packet it moves all that are left
 _SMALL = 1024  # bytes of a message, below which it is not kept by itself
+_OFTEN = 0.1  # seconds between two words to the library that the client is there
 
 # What is used here and has no public name, by where it is made.
 _KEPT = {
@@ -100,6 +101,8 @@ class Gcm(Encryption):
 class Wire(asyncssh.SSHServerConnection):
     """The library's connection, but for how bytes come and go."""
 
+    _heard = 0.0  # when something came, to a tenth of a second
+
     @property
     def is_over(self) -> bool:
         """Nothing further is to be read."""
@@ -133,7 +136,9 @@ class Wire(asyncssh.SSHServerConnection):
         """Work off all packets that are whole. What is left is the library's."""
         if self._opener() is None or not self._take_back():
             return data
-        self._reset_keepalive_timer()
+        if (now := monotonic()) > self._heard + _OFTEN:  # to set a timer takes as long as a packet
+            self._heard = now
+            self._reset_keepalive_timer()
         data, self._inpbuf = self._inpbuf + data if self._inpbuf else data, b""
         view, at = memoryview(data), 0
         while at < len(data) and not self.is_over:

@@ -85,6 +85,10 @@ class SmallDesk:
         found = self.partners.one(login)
         return None if found is None or found.disabled else found
 
+    def partner_at_once(self, login: str) -> Partner | None:
+        found = self.partners.one_at_once(login)
+        return None if found is None or found.disabled else found
+
     def excepted(self) -> list[Partner]:
         today = self.now().date()
         known = self.partners.current().by_id.values()
@@ -122,7 +126,12 @@ class SmallDesk:
             (path / name).rename(path / namespace.part_name(name))
         self._note("upload_resumed", partner_id, folder, name, whole=whole, session=session)
 
-    def upload_ended(self, partner_id: str, folder: str, name: str, *, session: SessionInfo) -> None:
+    def upload_whole(self, partner_id: str, folder: str, name: str) -> datetime:
+        return self.now()
+
+    def upload_ended(
+        self, partner_id: str, folder: str, name: str, *, at: datetime, session: SessionInfo
+    ) -> None:
         assert self.hold.wait(SECONDS)
         if self.breaks:
             raise RuntimeError(f"a mistake, at {self.root}")

@@ -257,6 +257,22 @@ def test_of_one_partner_that_is_asked_for_a_change_is_seen_at_once_too(home: Hom
     assert folder.one("prairie") is None
 
 
+def test_of_one_partner_nothing_is_told_at_once_that_has_to_be_read_first(home: Home) -> None:
+    folder = PartnersFolder(home.partners)
+    file = home.partners / "prairie.toml"
+    file.write_text(PRAIRIE)
+    assert folder.one_at_once("prairie") is None
+    known = folder.one("prairie")
+    assert known is not None
+    assert folder.one_at_once("prairie") is known
+    file.write_text(PRAIRIE.replace("Prairie", "Gulf"))
+    os.utime(file, ns=(1, 1))
+    assert folder.one_at_once("prairie") is None
+    assert folder.one("prairie") is folder.one_at_once("prairie")
+    file.unlink()
+    assert folder.one_at_once("prairie") is None
+
+
 def test_a_broken_edit_leaves_everything_as_it_was_and_is_told_once(home: Home) -> None:
     file = home.partners / "prairie.toml"
     file.write_text(PRAIRIE)

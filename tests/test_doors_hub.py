@@ -9,6 +9,8 @@ from sqlalchemy import select
 
 from doors_fixtures import AGREED, Door, Raw, open_door, string, until
 from exchange.app import Counter, let_many_files_be_open
+from exchange.desk import SessionInfo
+from exchange.keys import Proof
 from hub_fixtures import Hub
 from jobs.steps import arrive
 from schemas import tables
@@ -118,3 +120,17 @@ def test_a_hub_is_given_as_many_open_files_as_its_system_allows() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(65_536, before[1]), before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_an_upload_that_ended_in_time_is_in_time_however_long_the_disk_takes(hub: Hub) -> None:
+    desk = Counter(hub.stores, lambda: hub.now, lambda _: None)
+    hub.stores.mailboxes.part("cnp", AGREED).write_bytes(b"whole")
+    began = hub.now
+    proof = Proof(fingerprint="")
+    session = SessionInfo(
+        id="X1", partner_id="cnp", address="127.0.0.1", client_version="SSH-2.0-x", proof=proof, began=began
+    )
+    at = desk.upload_whole("cnp", "inbound", AGREED)
+    hub.on(minutes=5)
+    desk.upload_ended("cnp", "inbound", AGREED, at=at, session=session)
+    assert [drop.arrived_at for drop in drops(hub)] == [began]

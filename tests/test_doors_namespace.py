@@ -121,6 +121,16 @@ def test_packets_come_out_as_they_went_in_however_they_are_cut(packets: list[byt
     assert inbox.size == 0
 
 
+@given(st.lists(st.binary(min_size=5, max_size=80), min_size=1, max_size=8))
+def test_who_asks_for_packets_only_when_some_may_be_taken_gets_them_all(packets: list[bytes]) -> None:
+    inbox, found = Packets(), []
+    for byte in b"".join(struct.pack(">I", len(packet)) + packet for packet in packets):
+        inbox.add(bytes((byte,)))
+        if inbox.may_be_taken and (packet := inbox.take()) is not None:
+            found.append(packet)
+    assert found == packets
+
+
 @pytest.mark.parametrize("length", [0, 4, sftp_v3.MAX_TAKEN + 1, 0xFFFFFFFF])
 def test_a_packet_of_an_impossible_length_is_malformed(length: int) -> None:
     inbox = Packets()

@@ -422,6 +422,18 @@ def test_a_login_that_is_disabled_meanwhile_opens_nothing_more(door: Door, raw: 
     assert raw.status(REMOVE, string("inbound/a.tmp"))[0] == DENIED
 
 
+def test_one_upload_after_the_other_begins_until_the_key_has_ended(door: Door) -> None:
+    today = door.desk.now().date()
+    door.add_partner("soon", "edc", key_more=f'expires = "{today}"')
+    with door.raw("soon") as raw:
+        for name in ("a.tmp", "b.tmp", "c.tmp"):
+            raw.open(f"inbound/{name}", PUT)
+        door.desk.days_on = 1
+        code, words = raw.opens("inbound/d.tmp", PUT)
+    assert code == DENIED
+    assert "this key expired on" in words
+
+
 def test_words_of_a_refusal_reach_paramiko_and_asyncssh(door: Door) -> None:
     with door.paramiko("cnp") as client, pytest.raises(OSError, match="does not begin with"):
         client.open("inbound/.x", "w")

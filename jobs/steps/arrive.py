@@ -33,10 +33,18 @@ class Checksum:
     name: str
 
 
-def ended(partner: str, name: str, *, stores: Stores, now: datetime) -> Drop | Checksum:
-    """The client closed a whole upload: make it durable, give it its name, and begin its drop."""
+def make_durable(partner: str, name: str, *, stores: Stores) -> None:
+    """The first half of `ended`: what came of an upload outlives a power cut from now on."""
+    files.sync_file(stores.mailboxes.part(partner, name))
+
+
+def ended(
+    partner: str, name: str, *, stores: Stores, now: datetime, durable: bool = False
+) -> Drop | Checksum:
+    """The client closed a whole upload: make it durable, if it is not, give it its name, and begin its drop."""
+    if not durable:
+        make_durable(partner, name, stores=stores)
     part, whole = stores.mailboxes.part(partner, name), stores.mailboxes.whole(partner, name)
-    files.sync_file(part)
     with _together(part, whole, stores) as tx:
         drop = drops.in_inbound(tx, partner=partner, name=name)
         if drop is not None and drop.stage not in (Stage.INCOMPLETE, Stage.MISNAMED):
