@@ -1,7 +1,7 @@
 """What each SFTP request does: one method a request, each giving the answer's packet.
 
-READ, WRITE and questions about files are answered at once, on the event loop; whatever asks the hub,
-syncs, renames or lists goes through a thread. No request is answered twice, and none is left unanswered.
+READ, WRITE, questions about files and the OPEN of a new one are answered on the event loop; whatever asks
+the hub, syncs, renames or lists goes through a thread. No request is answered twice, and none is left unanswered.
 """
 
 import errno
