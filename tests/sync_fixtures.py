@@ -1,6 +1,7 @@
 """A hub whose syncs are looked at: their states, what is told of them, and what lies in outbound folders."""
 
 import json
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -17,6 +18,8 @@ from jobs.stores.ledger.claims import Owner
 from jobs.stores.ledger.syncs import Sync
 from jobs_fixtures import (
     Cut,
+    Row,
+    Supplier,
     send,
     send_sync,
     sync_name,
@@ -82,9 +85,9 @@ def switch(hub: Hub, roster: dict[str, Any], *, days: int = 1) -> None:
     hub.sweep()
 
 
-def settle(hub: Hub, roster: dict[str, Any]) -> Partner:
+def settle(hub: Hub, roster: Mapping[str, Supplier] | Iterable[Row]) -> Partner:
     """A sync comes into force, and nothing is published yet. Its EDC."""
-    part = sync_part(roster, as_of=hub.now.date())
+    part = sync_part(roster, as_of=hub.now.astimezone(CNP.zone).date())
     drop = hub.arrive(CNP.id, sync_name(hub), part)
     other = Owner(hub.home.locks)
     with claims.claimed(hub.stores.ledger, layout.claim_key(CNP.id), owner=other, now=hub.now):
