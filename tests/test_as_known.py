@@ -155,6 +155,7 @@ def test_commands_tell_what_was_known_and_what_changed_since(desk: Desk) -> None
         "2 blocks changed, by 1 drop: +4.896 kWh in all."
         in desk.ask("diff", "2013-09-02", "--from", then, "--to", hub.now.isoformat()).out
     )
+    assert desk.ask("diff", "2013-09-02", "--from", then, "--json").json == changed  # until now
     assert desk.ask("diff", "2013-09-02", "--from", then, "--to", then).out == "Nothing changed.\n"
     told = desk.ask("diff", "2013-09-05", "--from", then, "--to", then)
     assert (told.code, "there is something of 2013-09-02" in told.err) == (3, True)

@@ -75,8 +75,8 @@ def small(tmp_path: Path, template: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def status(home: Path) -> tuple[int, dict[str, object]]:
-    asked = [BIN, "--home", home, "status", "--json"]
+def status(home: Path, command: str = "status") -> tuple[int, dict[str, object]]:
+    asked = [BIN, "--home", home, command, "--json"]
     done = subprocess.run(
         asked,
         capture_output=True,
@@ -144,6 +144,17 @@ def test_a_disk_that_can_only_be_read_is_told_by_every_command(small: Path) -> N
     assert answer["error"]["code"] in {"disk-unwritable", "ledger-unreachable"}  # type: ignore[index]
     subprocess.run(["mount", "-o", "remount,rw", small.parent], check=True)
     assert "error" not in status(small)[1]
+
+
+def test_a_hub_that_cannot_open_its_ledger_ends_and_says_that_it_is_to_be_started_again(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "hub"
+    subprocess.run([BIN, "--home", home, "init"], check=True, capture_output=True)
+    (home / "state" / "ledger.sqlite").mkdir(parents=True)
+    code, answer = status(home, "serve")
+    assert (code, answer["error"]["code"]) == (3, "ledger-unreachable")  # type: ignore[index]
+    assert "start it again" in str(answer["error"]["hint"])  # type: ignore[index]
 
 
 def test_while_the_ledger_is_away_uploads_are_refused_and_commands_say_so(hub: Hub, tmp_path: Path) -> None:

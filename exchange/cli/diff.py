@@ -34,6 +34,7 @@ _QUESTION = """
 
 @options.command(
     "diff",
+    "meterhub diff 2013-09-02 --from 2013-09-03T23:00Z",
     "meterhub diff 2013-09-02 --from 2013-09-03T23:00Z --to 2013-09-05T12:00Z",
     "meterhub diff 2013-09-02 --from 2013-09-03T23:00Z --to 2013-09-05T12:00Z --edc cnp --json",
 )
@@ -47,15 +48,18 @@ _QUESTION = """
     help="The earlier instant; without a zone, UTC.",
 )
 @click.option(
-    "--to", "end", required=True, metavar="INSTANT", callback=options.instant, help="The later instant."
+    "--to", "end", metavar="INSTANT", callback=options.instant, help="The later instant; now, if not said."
 )
 @click.option("--edc", "only", multiple=True, metavar="ID", help="Only this EDC; may be given several times.")
-def command(asked: Asked, *, day: datetime, begin: datetime, end: datetime, only: tuple[str, ...]) -> None:
+def command(
+    asked: Asked, *, day: datetime, begin: datetime, end: datetime | None, only: tuple[str, ...]
+) -> None:
     """Which readings of a usage day changed between two instants, by whom, and by how many kWh.
 
     A block changed when another version of it counts. One that came first counts from nothing. Exit
     code 3 if there are no readings of the day.
     """
+    end = end or max(asked.clock(), begin)
     if end < begin:
         raise click.UsageError("--to is before --from")
     question = _QUESTION.format(begin=receipt.instant(begin), end=receipt.instant(end), day=f"{day:%Y-%m-%d}")

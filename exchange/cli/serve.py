@@ -10,12 +10,15 @@ from typing import Any
 
 import click
 
+from config.errors import OperatorError
 from config.home import Home
 from config.partners import Partner
 from exchange import app, keys
 from exchange.cli import options, sample_partners, show
 from exchange.cli.options import NOW, Asked
+from jobs.stores.ledger import LedgerUnreachable
 
+_NOT_RUNNING = "the hub is not running: when that is mended, start it again with: meterhub serve"
 _SHOWN = 12  # partners that are named one by one
 _ANY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104 - known, not used
 
@@ -29,13 +32,16 @@ def command(asked: Asked, *, quiet: bool) -> None:
     whatever is left is taken up at the next start. One hub serves a home; every other command works beside it.
     With METERHUB_NOW set to an instant, its clock starts there: for rehearsals.
     """
-    left = app.serve(
-        asked.home,
-        asked.settings,
-        clock=asked.clock,
-        console=not (quiet or asked.json),
-        opened=lambda hub: _tell(asked, hub),
-    )
+    try:
+        left = app.serve(
+            asked.home,
+            asked.settings,
+            clock=asked.clock,
+            console=not (quiet or asked.json),
+            opened=lambda hub: _tell(asked, hub),
+        )
+    except LedgerUnreachable as error:  # its hint is for those who ask beside a hub that goes on
+        raise OperatorError(error.code, error.message, _NOT_RUNNING) from error
     if not asked.json:
         click.echo(f"Closed; loads left for the next start: {left}" if left else "Closed.")
 
