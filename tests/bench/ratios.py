@@ -79,7 +79,7 @@ def one_bucket(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
         day = FIRST_DAY + timedelta(days=run)
         today = Night(**{name: getattr(recipe, name) for name in recipe.__slots__} | {"day": day})
         at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC) + timedelta(days=1)
-        (part,) = today.sync(EDC)
+        (part,) = recipe.sync(EDC, later=run)
         lines["sync"].hub.append(hub.takes(part, hub.other, at=at))
         (others / part.name).write_bytes(part.content)
         beside("sync", peers.roster, others / part.name, others / "roster.parquet")
@@ -121,14 +121,14 @@ def whole_night(folder: Path, *, accounts: int, runs: int) -> list[Pair]:
     }
     hub = BenchHub(folder / "whole", CROWD, workers=2)
     script = Worker(ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("forkserver")))
+    size = {"accounts": BUCKETS * accounts, "bucket": accounts}
+    recipe = Night(day=FIRST_DAY, edcs=(EDC,), egss=CROWD, net_metered=0.0, **size)
     for run in range(runs + 1):
         day = FIRST_DAY + timedelta(days=run)
         at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC) + timedelta(days=1)
-        size = {"accounts": BUCKETS * accounts, "bucket": accounts}
-        today = Night(day=day, edcs=(EDC,), egss=CROWD, net_metered=0.0, **size)
-        for part in today.sync(EDC):
+        for part in recipe.sync(EDC, later=run):
             hub.takes(part, hub.other, at=at)
-        files = [today.bucket_of(EDC, number) for number in range(BUCKETS)]
+        files = [recipe.bucket_of(EDC, number, day=day) for number in range(BUCKETS)]
         took = [hub.takes_all(files, at=at)] if run % 2 else []
         lines["bare"].other.append(load.bare_loads_all(files, script, folder / "bare"))
         took = took or [hub.takes_all(files, at=at)]

@@ -29,6 +29,9 @@ def measured(folder: Path, *, edc: Edc, egss: tuple[Egs, ...], accounts: int, ru
     stood = Pair(what=f"longest stall of the loop beside {night}", peer="a quarter of a second", at_most=1)
     waited = Pair(what="longest wait for an answer meanwhile", peer="OpenSSH's internal-sftp")
     folder.mkdir()
+    first = doors.MORNING.date() - timedelta(days=1)
+    size = {"accounts": BUCKETS * accounts, "bucket": accounts}
+    recipe = Night(day=first, edcs=(edc,), egss=egss, net_metered=0.0, **size)
     sftp = BySftp(folder / "hub", edc, egss)
     try:
         with doors.openssh(folder / "openssh") as (key, port):
@@ -37,13 +40,10 @@ def measured(folder: Path, *, edc: Edc, egss: tuple[Egs, ...], accounts: int, ru
                 (getpass.getuser(), key, port),
             )
             for run in range(runs + 1):
-                day = doors.MORNING.date() + timedelta(days=run - 1)
-                size = {"accounts": BUCKETS * accounts, "bucket": accounts}
-                recipe = Night(day=day, edcs=(edc,), egss=egss, net_metered=0.0, **size)
-                sftp.knows(list(recipe.sync(edc)), folder / "files")
-                paths = [
-                    written(folder / "files", recipe.bucket_of(edc, number)) for number in range(BUCKETS)
-                ]
+                day = first + timedelta(days=run)
+                sftp.knows(list(recipe.sync(edc, later=run)), folder / "files")
+                files = [recipe.bucket_of(edc, number, day=day) for number in range(BUCKETS)]
+                paths = [written(folder / "files", file) for file in files]
                 sftp.served.asked("stalled")  # and begins anew
                 patience = Patience(*asked)
                 sftp.plays(paths)

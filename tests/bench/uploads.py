@@ -35,17 +35,18 @@ def measured(folder: Path, *, edc: Edc, egss: tuple[Egs, ...], accounts: int, ru
         ),
     }
     folder.mkdir()
+    first = doors.MORNING.date() - timedelta(days=1)
+    size = {"accounts": BUCKETS * accounts, "bucket": accounts}
+    night = Night(day=first, edcs=(edc,), egss=egss, net_metered=0.0, **size)
     disk, sftp = ByDisk(folder / "disk", egss), BySftp(folder / "sftp", edc, egss)
     plain = doors.plain(folder / "plain")
     beside = folder / "openssh-served"
     beside.mkdir()
     with doors.openssh(folder / "openssh") as (key, port):
         for run in range(runs + 1):
-            day = doors.MORNING.date() + timedelta(days=run - 1)
-            size = {"accounts": BUCKETS * accounts, "bucket": accounts}
-            night = Night(day=day, edcs=(edc,), egss=egss, net_metered=0.0, **size)
-            parts = list(night.sync(edc))
-            files = [night.bucket_of(edc, number) for number in range(BUCKETS)]
+            day = first + timedelta(days=run)
+            parts = list(night.sync(edc, later=run))
+            files = [night.bucket_of(edc, number, day=day) for number in range(BUCKETS)]
             paths = [written(folder / "files", file) for file in files]
             sent = sftp.uploads(paths)
             lines["openssh"].hub.append(sent)

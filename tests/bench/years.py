@@ -65,7 +65,7 @@ _DROPS = {
 _SYNCS = {
     "id": _SYNC, "edc": ":edc", "as_of": ":due", "parts": ":parts", "state": "'superseded'",
     "began_at": _MORNING, "completed_at": _MORNING, "in_force_at": _MORNING, "superseded_at": _MORNING,
-    "path": "'gone'", "sha256": _SHA, "rows": "1000000", "accounts": "1000000", "due": "1000000",
+    "path": ":roster", "sha256": _SHA, "rows": "1000000", "accounts": "1000000", "due": "1000000",
     "moved": "0", "share_moved": "0", "why": "''",
 }  # fmt: skip
 _LAKE = {
@@ -139,11 +139,13 @@ def fill(
     buckets: int = BUCKETS,
 ) -> int:  # fmt: skip
     """Give a new hub `nights` nights of an EDC, from usage day `first` on; how many lake files that are.
-    All of them are links to `source`, a lake file whose blocks are of the first bucket's accounts.
+    All of them are links to `source`, a lake file whose blocks are of the first bucket's accounts; all rosters are
+    the one that the hub has.
     """
     low, high = _accounts(source)
     with stores.ledger.write() as tx:
         files_before = tx.execute(text("select max(id) from outbound_file")).scalar_one()
+        roster = tx.execute(text("select max(path) from sync")).scalar_one()
         for night in range(1, nights + 1):
             day = first + timedelta(days=night - 1)
             due = day + timedelta(days=1)
@@ -151,6 +153,7 @@ def fill(
                 "night": night, "day": day.isoformat(), "due": due.isoformat(), "short": f"{due:%y%m%d}",
                 "edc": edc.id, "duns": edc.duns, "egss": len(egss), "buckets": buckets, "parts": PARTS,
                 "files_before": files_before, "lies": int(nights - night < KEPT), "low": low, "high": high,
+                "roster": roster,
             }  # fmt: skip
             for statement in A_NIGHT:
                 tx.exec_driver_sql(statement, facts)

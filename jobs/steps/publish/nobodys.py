@@ -8,7 +8,8 @@ EGS needs a row of its own.
 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -69,10 +70,10 @@ def claimed(
         files = loads.between(
             tx, edc=edc.id, after_seq=looked[0].after_seq, through_seq=looked[-1].through_seq
         )
-    then = _Then(edc=edc, looked=looked, stores=stores)
+    then = _Then(edc=edc, named=named, looked=looked, stores=stores)
     for file in files:
         if file.kind == "usage" and file.usage_date >= first_day:
-            accounts = then.nobodys(file, _that_may_be_in(file, named))
+            accounts = _that_may_be_in(file, then.nobodys(file))
             found = _of(file, accounts, owners, through, stores) if len(accounts) else None
             if found is not None:
                 yield found
@@ -88,25 +89,32 @@ def _named_anew(before: Roster, roster: Roster) -> pa.Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Then:
-    """Who was of record when loads were published."""
+    """Who was of record when loads were published, of the accounts that are `named` anew."""
 
     edc: Partner
+    named: pa.Table
     looked: Sequence[Looked]
     stores: Stores
+    _by: dict[tuple[str, date], pa.Table] = field(default_factory=dict)
 
-    def nobodys(self, file: LakeFile, accounts: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Those of some accounts for which nobody was of record when a publication first looked at a lake file."""
+    def nobodys(self, file: LakeFile) -> pa.Table:
+        """Of the accounts that are named anew those for which nobody was of record when a publication first looked at
+        a lake file (`STANDING`, as they are now).
+        """
         place = bisect.bisect_left(self.looked, file.load_seq, key=lambda one: one.through_seq)
         by = self.looked[place]
-        with self.stores.ledger.read() as tx:
-            sync = syncs.get(tx, by.sync_id)
         assert self.edc.zone is not None
-        owners = ownership.of_record(
-            standing=Roster(self.stores.lake, sync.path).standing_of(accounts),
-            egs_duns=[],
-            today=local_date(by.at, self.edc.zone),
-        )
-        return accounts.filter(pa.array(np.isin(owners.place, ownership.NOBODYS)))
+        today = local_date(by.at, self.edc.zone)
+        if (by.sync_id, today) not in self._by:
+            self._by[by.sync_id, today] = self._by_sync(by.sync_id, today)
+        return self._by[by.sync_id, today]
+
+    def _by_sync(self, sync_id: str, today: date) -> pa.Table:
+        with self.stores.ledger.read() as tx:
+            roster = Roster(self.stores.lake, syncs.get(tx, sync_id).path)
+        standing = roster.standing_of(self.named["account"])
+        owners = ownership.of_record(standing=standing, egs_duns=[], today=today)
+        return self.named.filter(pa.array(np.isin(owners.place, ownership.NOBODYS)))
 
 
 def _that_may_be_in(file: LakeFile, named: pa.Table) -> pa.ChunkedArray:
