@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import pyarrow.parquet as pq
+from sqlalchemy import Connection
 
 from exchange.torture.world import Key, Sent, World
 from jobs.proofs import home as proofs
 from jobs.proofs.home import Proof
 from jobs.proofs.place import Place
-from jobs.stores.ledger import HEAD, drops, loads, outbox
+from jobs.stores.ledger import HEAD, drops, events, loads, outbox
 from jobs.stores.ledger.events import Head
 from jobs.stores.opened import Stores
 from schemas import receipt
@@ -92,9 +93,12 @@ def _of_suppliers(sent: list[Sent], world: World, stores: Stores) -> Iterator[st
         if numbers != list(range(1, len(numbers) + 1)):
             yield f"{egs.id} has the sequence numbers {numbers}"
         with stores.ledger.read() as tx:
-            # What the hub does not know to be fetched is given again: it may have died before it was told.
+            # What the hub did not know to be fetched when it took it back is given again: it may have died before it
+            # was told, or be told a moment later.
             again = {
-                one.name for one in outbox.listed(tx, egs=egs.id) if one.withdrawn_at and not one.collected_at
+                one.name
+                for one in outbox.listed(tx, egs=egs.id)
+                if one.withdrawn_at and _was_unknown(tx, one.name, egs.id)
             }
         held = {name: data for name, data in world.taken[egs.id].items() if name not in again}
         for manifest in manifests:
@@ -117,6 +121,12 @@ def _of_suppliers(sent: list[Sent], world: World, stores: Stores) -> Iterator[st
     for (account, day), stamp in current.items():
         if given[account, day, stamp] != 1:
             yield f"the block {account}, {day}, {stamp} is current, and was given {given[account, day, stamp]} times"
+
+
+def _was_unknown(tx: Connection, name: str, egs: str) -> bool:
+    """Whether a file that was taken back was to be written again, since nobody was known to have fetched it."""
+    told = (one for one in events.about(tx, name) if one["name"] == "outbound.withdrawn")
+    return any(one["details"]["rewrite"] for one in told if one["partner"] == egs)
 
 
 def _blocks(packed: bytes) -> Iterator[Key]:
